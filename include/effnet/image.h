@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Pictures: decode, resize byte for byte as Pillow does, crop and normalize. */
+#ifndef EFFNET_IMAGE_H
+#define EFFNET_IMAGE_H
+
+#include "effnet/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** An 8-bit picture. Row-major [height][width][channels], no padding between rows; channels 1 (gray) or 3 (RGB). */
+typedef struct EffImage {
+    uint8_t *pixels; /**< owned: eff_image_free() */
+    int width, height, channels;
+} EffImage;
+
+/** How to decode. A zeroed struct gives the defaults. */
+typedef struct EffDecodeOptions {
+    int apply_orientation; /**< turn the picture as its EXIF orientation says; 0 leaves it as stored (as PIL does) */
+    uint64_t max_pixels;   /**< refuse larger pictures before allocating; 0 means 100 million */
+} EffDecodeOptions;
+
+/**
+ * Decode a JPEG, PNG or WebP file in memory to RGB, as PIL's Image.open(...).convert("RGB") gives it. The format is
+ * told by the first bytes, never by the name. CMYK and gray become RGB, 16 bits become 8, alpha is dropped, palettes
+ * are expanded.
+ *
+ * @param name     the file's name, for messages.
+ * @param options  NULL for the defaults.
+ * @return EFF_OK (free with eff_image_free), EFF_ERR_FORMAT (damaged or truncated), EFF_ERR_UNSUPPORTED (another
+ * format), EFF_ERR_LIMIT, EFF_ERR_NOMEM. `out` is untouched on failure.
+ */
+EffStatus eff_image_decode(EffImage *out, const void *data, size_t size, const char *name,
+                           const EffDecodeOptions *options);
+
+/** Read and decode a file, "-" for standard input; at most 64 MiB. Adds EFF_ERR_IO to the errors of eff_image_decode().
+ */
+EffStatus eff_image_open(EffImage *out, const char *path, const EffDecodeOptions *options);
+
+/** Release the pixels and zero the struct. NULL and a zeroed struct are fine. */
+void eff_image_free(EffImage *image);
+
+/**
+ * Resize, byte-identical to Pillow's Image.resize((width, height), kernel): separable, antialiased, horizontal pass
+ * first, 8 bits between the passes, 22-bit fixed-point coefficients.
+ *
+ * @param width, height  1..65535 each.
+ * @return EFF_OK (free with eff_image_free), EFF_ERR_ARG, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ */
+EffStatus eff_image_resize(EffImage *out, const EffImage *src, int width, int height, EffInterpolation kernel);
+
+/**
+ * Picture to network input, 8 bits: resize the short side to floor(size / crop) (the long side to trunc(short' * long /
+ * short)), cut the centre at round-half-even((n - size) / 2).
+ *
+ * @param dst  receives [size][size][3] RGB; gray pictures are copied to all three channels.
+ * @return EFF_OK, EFF_ERR_ARG, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ */
+EffStatus eff_image_prepare(uint8_t *dst, const EffImage *src, const EffPreprocess *pre);
+
+/** dst[i] = (src[i] - mean[i % 3]) / std[i % 3] for n_pixels RGB pixels, in float32. */
+void eff_image_normalize(float *dst, const uint8_t *src, size_t n_pixels, const EffPreprocess *pre);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
