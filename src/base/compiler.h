@@ -19,6 +19,9 @@
 #define EFF_ARCH_AARCH64 1
 #endif
 
+/* Four floats; loads and stores through memcpy, so that nothing needs to be aligned. */
+typedef float EffF4 __attribute__((vector_size(16)));
+
 #define EFF_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif

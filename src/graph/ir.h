@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The graph IR: nodes in topological order, values with static shapes, parameters owned by the graph.
+ *
+ * One image at a time: a value is [h][w][c], channels last. A fully connected layer is a 1x1 convolution on a 1x1
+ * map. Nodes keep the name that torch.onnx gives them, since users see it in reports; `module` is the path of the
+ * PyTorch module that holds the parameters.
+ */
+#ifndef EFF_GRAPH_IR_H
+#define EFF_GRAPH_IR_H
+
+#include "effnet/base.h"
+#include "effnet/compile.h"
+
+#include <stdbool.h>
+
+typedef enum EffOp {
+    EFF_OP_CONV,           /* in[0] */
+    EFF_OP_BATCHNORM,      /* in[0] */
+    EFF_OP_ACT,            /* in[0] */
+    EFF_OP_GLOBAL_AVGPOOL, /* in[0] -> [1][1][c] */
+    EFF_OP_ADD,            /* in[0] + in[1], equal shapes */
+    EFF_OP_MUL             /* in[0] * in[1], in[1] is [1][1][c] */
+} EffOp;
+
+typedef enum EffAct {
+    EFF_ACT_NONE,
+    EFF_ACT_RELU,
+    EFF_ACT_RELU6,
+    EFF_ACT_SILU,   /* x * sigmoid(x) */
+    EFF_ACT_HSWISH, /* x * relu6(x + 3) / 6 */
+    EFF_ACT_SIGMOID
+} EffAct;
+
+typedef struct EffShape {
+    int h, w, c;
+} EffShape;
+
+/* Numbers of a parameter; data is NULL until weights are loaded, so that a network can be described without them. */
+typedef struct EffParam {
+    float *data;
+    size_t n;
+} EffParam;
+
+typedef struct EffConv {
+    int in_ch, out_ch, groups;
+    int kernel_h, kernel_w, stride;
+    bool same; /* TF SAME: shape inference sets the four pads from the input size */
+    int pad_top, pad_left, pad_bottom, pad_right;
+    bool has_bias;
+    EffAct act;    /* applied last; EFF_ACT_NONE until the fusing pass */
+    EffParam wgt;  /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
+    EffParam bias; /* [out_ch]; n = 0 without bias */
+} EffConv;
+
+typedef struct EffBatchNorm {
+    float eps;
+    EffParam gamma, beta, mean, var; /* [c] each */
+} EffBatchNorm;
+
+typedef struct EffNode {
+    char *name;
+    char *module; /* NULL where there are no parameters */
+    EffOp op;
+    int n_inputs;
+    int in[2]; /* indices of values */
+    int out;
+    EffConv conv;
+    EffBatchNorm bn;
+    EffAct act;
+} EffNode;
+
+typedef struct EffValue {
+    EffShape shape; /* of the value that node `producer` computes; -1: the input of the graph */
+    int producer;
+    int n_consumers;
+} EffValue;
+
+struct EffGraph {
+    char *name;
+    EffNode *nodes; /* topological order */
+    int n_nodes, nodes_capacity;
+    EffValue *values;
+    int n_values, values_capacity;
+    int input, output;
+    int n_classes;
+    EffPreprocess pre;
+};
+
+/* Limits that keep all size arithmetic inside 64 bits. */
+enum { EFF_MAX_CHANNELS = 65536, EFF_MAX_SIZE = 4096, EFF_MAX_NODES = 100000 };
+
+EffStatus eff_graph_create(EffGraph **out, const char *name, EffShape input);
+
+/* Add a value, or a node with its output value; the index goes to *out. Names are copied. */
+EffStatus eff_graph_add_value(EffGraph *g, int *out);
+EffStatus eff_graph_add_node(EffGraph *g, const EffNode *node, int *out);
+
+/* Recompute producers and numbers of consumers after nodes were removed or rewired; drops nodes whose `out` is -1. */
+void eff_graph_relink(EffGraph *g);
+
+/* Allocate n zeroed floats for a parameter. */
+EffStatus eff_param_alloc(EffParam *p, size_t n);
+void eff_param_free(EffParam *p);
+
+size_t eff_shape_count(EffShape s);
+static inline bool eff_conv_is_depthwise(const EffConv *c)
+{
+    return c->groups > 1 && c->groups == c->in_ch && c->groups == c->out_ch;
+}
+static inline bool eff_conv_is_pointwise(const EffConv *c)
+{
+    return c->groups == 1 && c->kernel_h == 1 && c->kernel_w == 1 && c->stride == 1 && c->pad_top == 0 &&
+           c->pad_left == 0 && c->pad_bottom == 0 && c->pad_right == 0;
+}
+
+/* shape.c: shapes of all values from the input's, pads of SAME convolutions; checks every node. */
+EffStatus eff_graph_infer_shapes(EffGraph *g);
+
+/* Passes: graph -> graph, each keeps the float output. */
+EffStatus eff_pass_fold_batchnorm(EffGraph *g);
+EffStatus eff_pass_fuse_activation(EffGraph *g);
+
+#endif

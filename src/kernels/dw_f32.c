@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Depthwise convolution in float: one output pixel at a time, its channels in the inner loop. */
+#include "kernels/f32.h"
+
+#include <string.h>
+
+static void pixel(const EffDwF32 *op, const float *src, float *restrict dst, int y, int x)
+{
+    const size_t n = (size_t)op->channels;
+    if (op->bias != NULL)
+        memcpy(dst, op->bias, n * sizeof *dst);
+    else
+        memset(dst, 0, n * sizeof *dst);
+    for (int ky = 0; ky < op->kernel_h; ky++) {
+        const int in_y = y * op->stride - op->pad_top + ky;
+        if (in_y < 0 || in_y >= op->in_h)
+            continue;
+        for (int kx = 0; kx < op->kernel_w; kx++) {
+            const int in_x = x * op->stride - op->pad_left + kx;
+            if (in_x < 0 || in_x >= op->in_w)
+                continue;
+            const float *restrict s = src + ((size_t)in_y * (size_t)op->in_w + (size_t)in_x) * n;
+            const float *restrict w = op->wgt + (size_t)(ky * op->kernel_w + kx) * n;
+            for (size_t c = 0; c < n; c++)
+                dst[c] += s[c] * w[c];
+        }
+    }
+}
+
+void eff_dw_f32(const EffDwF32 *op, const float *src, float *dst, int row_begin, int row_end)
+{
+    for (int y = row_begin; y < row_end; y++) {
+        for (int x = 0; x < op->out_w; x++)
+            pixel(op, src, dst + ((size_t)y * (size_t)op->out_w + (size_t)x) * (size_t)op->channels, y, x);
+    }
+}
