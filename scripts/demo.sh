@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# `make demo`: from a clone to a class name. Each step says what it runs and how long it took.
+set -eu
+cd "$(dirname "$0")/.."
+
+now() { date +%s%3N; } # ms
+seconds() { awk "BEGIN { printf \"%.1f\", $1 / 1000 }"; }
+began=$(now)
+step() { # TITLE COMMAND...
+    title=$1
+    shift
+    printf '\n== %s\n   %s\n' "$title" "$*"
+    at=$(now)
+    "$@"
+    printf '   %s s\n' "$(seconds $(($(now) - at)))"
+}
+
+step '1/4 packages: install what is missing' scripts/install-deps.sh
+step '2/4 build' "${MAKE:-make}" --no-print-directory build
+step '3/4 weights: EfficientNet-Lite0, trained on ImageNet' build/effnet pull efficientnet-lite0
+step '4/4 what is in this photo?' build/effnet classify data/photos/cat.jpg
+printf '\nAll in %s s. Now try it on your own: build/effnet classify PHOTO.jpg\n' "$(seconds $(($(now) - began)))"
