@@ -79,7 +79,7 @@ static int add_batchnorm(Builder *b, int in, int channels, const char *module)
     return add(b, &node, leaf, module);
 }
 
-static int add_act(Builder *b, int in, EffAct act, const char *leaf)
+static int add_act(Builder *b, int in, EffActivation act, const char *leaf)
 {
     EffNode node = {.op = EFF_OP_ACT, .n_inputs = 1, .in = {in}, .act = act};
     return add(b, &node, leaf, NULL);
@@ -89,7 +89,7 @@ static int add_body_act(Builder *b, int in, const char *bn)
 {
     char leaf[PATH_BYTES];
     snprintf(leaf, sizeof leaf, "%s/act/%s", bn, b->arch->lite ? "Clip" : "Mul");
-    return add_act(b, in, b->arch->lite ? EFF_ACT_RELU6 : EFF_ACT_SILU, leaf);
+    return add_act(b, in, b->arch->lite ? EFF_ACTIVATION_RELU6 : EFF_ACTIVATION_SILU, leaf);
 }
 
 static int add_two(Builder *b, EffOp op, int left, int right, const char *leaf)
@@ -109,9 +109,9 @@ static int add_squeeze_excite(Builder *b, int x, int channels, int squeezed)
 {
     int s = add_pool(b, x, "se/ReduceMean");
     s = add_conv(b, s, &(ConvArgs){"se.conv_reduce", "se/conv_reduce/Conv", channels, squeezed, 1, 1, 1, true});
-    s = add_act(b, s, EFF_ACT_SILU, "se/act1/Mul");
+    s = add_act(b, s, EFF_ACTIVATION_SILU, "se/act1/Mul");
     s = add_conv(b, s, &(ConvArgs){"se.conv_expand", "se/conv_expand/Conv", squeezed, channels, 1, 1, 1, true});
-    s = add_act(b, s, EFF_ACT_SIGMOID, "se/gate/Sigmoid");
+    s = add_act(b, s, EFF_ACTIVATION_SIGMOID, "se/gate/Sigmoid");
     return add_two(b, EFF_OP_MUL, x, s, "se/Mul");
 }
 

@@ -23,14 +23,14 @@ typedef enum EffOp {
     EFF_OP_MUL             /* in[0] * in[1], in[1] is [1][1][c] */
 } EffOp;
 
-typedef enum EffAct {
-    EFF_ACT_NONE,
-    EFF_ACT_RELU,
-    EFF_ACT_RELU6,
-    EFF_ACT_SILU,   /* x * sigmoid(x) */
-    EFF_ACT_HSWISH, /* x * relu6(x + 3) / 6 */
-    EFF_ACT_SIGMOID
-} EffAct;
+typedef enum EffActivation {
+    EFF_ACTIVATION_NONE,
+    EFF_ACTIVATION_RELU,
+    EFF_ACTIVATION_RELU6,
+    EFF_ACTIVATION_SILU,   /* x * sigmoid(x) */
+    EFF_ACTIVATION_HSWISH, /* x * relu6(x + 3) / 6 */
+    EFF_ACTIVATION_SIGMOID
+} EffActivation;
 
 typedef struct EffShape {
     int h, w, c;
@@ -48,9 +48,9 @@ typedef struct EffConv {
     bool same; /* TF SAME: shape inference sets the four pads from the input size */
     int pad_top, pad_left, pad_bottom, pad_right;
     bool has_bias;
-    EffAct act;    /* applied last; EFF_ACT_NONE until the fusing pass */
-    EffParam wgt;  /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
-    EffParam bias; /* [out_ch]; n = 0 without bias */
+    EffActivation act; /* applied last; EFF_ACTIVATION_NONE until the fusing pass */
+    EffParam wgt;      /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
+    EffParam bias;     /* [out_ch]; n = 0 without bias */
 } EffConv;
 
 typedef struct EffBatchNorm {
@@ -67,7 +67,7 @@ typedef struct EffNode {
     int out;
     EffConv conv;
     EffBatchNorm bn;
-    EffAct act;
+    EffActivation act;
 } EffNode;
 
 typedef struct EffValue {

@@ -16,7 +16,7 @@ typedef struct Step {
     EffOp op;
     EffShape in, out;
     size_t src[2], dst; /* offsets into the arena, bytes */
-    EffAct act;
+    EffActivation act;
     EffConv conv; /* geometry; its parameters are replaced by the ones below */
     float *wgt;   /* packed for pw, [kh][kw][c] for dw */
     float *bias;  /* NULL without */
@@ -209,15 +209,15 @@ typedef struct Task {
     EffReferenceSession *session;
 } Task;
 
-static void activate(EffAct act, float *x, size_t n)
+static void activate(EffActivation act, float *x, size_t n)
 {
     switch (act) {
-    case EFF_ACT_NONE: break;
-    case EFF_ACT_RELU: eff_relu_f32(x, n); break;
-    case EFF_ACT_RELU6: eff_relu6_f32(x, n); break;
-    case EFF_ACT_SILU: eff_silu_f32(x, n); break;
-    case EFF_ACT_HSWISH: eff_hswish_f32(x, n); break;
-    case EFF_ACT_SIGMOID: eff_sigmoid_f32(x, n); break;
+    case EFF_ACTIVATION_NONE: break;
+    case EFF_ACTIVATION_RELU: eff_relu_f32(x, n); break;
+    case EFF_ACTIVATION_RELU6: eff_relu6_f32(x, n); break;
+    case EFF_ACTIVATION_SILU: eff_silu_f32(x, n); break;
+    case EFF_ACTIVATION_HSWISH: eff_hswish_f32(x, n); break;
+    case EFF_ACTIVATION_SIGMOID: eff_sigmoid_f32(x, n); break;
     }
 }
 

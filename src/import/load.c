@@ -165,13 +165,3 @@ EffStatus eff_graph_load(EffGraph *g, const EffWeights *w)
         return eff_fail(st, "%s; these are no weights of %s with %d classes", reason, g->name, g->n_classes);
     return eff_fail(st, "%s; these weights fit --arch %s --num-classes %d", reason, fitting, n_classes);
 }
-
-EffStatus eff_graph_optimize(EffGraph *g)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->nodes[i].op == EFF_OP_CONV && g->nodes[i].conv.wgt.data == NULL)
-            return eff_fail(EFF_ERR_ARG, "%s: the network has no weights yet; load some first", g->nodes[i].name);
-    }
-    const EffStatus st = eff_pass_fold_batchnorm(g);
-    return st != EFF_OK ? st : eff_pass_fuse_activation(g);
-}

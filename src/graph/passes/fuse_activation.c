@@ -10,7 +10,8 @@ EffStatus eff_pass_fuse_activation(EffGraph *g)
         if (node->op != EFF_OP_ACT || producer < 0)
             continue;
         EffNode *before = &g->nodes[producer];
-        if (before->op != EFF_OP_CONV || before->conv.act != EFF_ACT_NONE || g->values[before->out].n_consumers != 1)
+        if (before->op != EFF_OP_CONV || before->conv.act != EFF_ACTIVATION_NONE ||
+            g->values[before->out].n_consumers != 1)
             continue;
         before->conv.act = node->act;
         before->out = node->out;

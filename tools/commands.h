@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands; each is defined in cmd_<name>.c. */
+#ifndef EFFNET_TOOLS_COMMANDS_H
+#define EFFNET_TOOLS_COMMANDS_H
+
+#include "cli.h"
+
+extern const Command cmd_classify, cmd_completion, cmd_eval, cmd_help, cmd_info, cmd_pull, cmd_version;
+
+#endif

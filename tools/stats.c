@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Statistics of evaluations. */
+#include "stats.h"
+
+#include <math.h>
+
+Interval stats_wilson(size_t k, size_t n)
+{
+    const double z = 1.959963984540054, size = (double)n, p = (double)k / size;
+    const double centre = p + z * z / (2 * size), spread = z * sqrt(p * (1 - p) / size + z * z / (4 * size * size));
+    const double scale = 1 + z * z / size;
+    return (Interval){fmax(0, (centre - spread) / scale), fmin(1, (centre + spread) / scale)};
+}
+
+void stats_softmax(double *dst, const float *logits, int n)
+{
+    double max = (double)logits[0], sum = 0;
+    for (int i = 1; i < n; i++)
+        max = fmax(max, (double)logits[i]);
+    for (int i = 0; i < n; i++)
+        sum += dst[i] = exp((double)logits[i] - max);
+    for (int i = 0; i < n; i++)
+        dst[i] /= sum;
+}
+
+void stats_top(int *dst, int k, const float *values, int n)
+{
+    for (int rank = 0; rank < k; rank++) {
+        int best = -1;
+        for (int i = 0; i < n; i++) {
+            int taken = 0;
+            for (int r = 0; r < rank; r++)
+                taken |= dst[r] == i;
+            if (!taken && (best < 0 || values[i] > values[best]))
+                best = i;
+        }
+        dst[rank] = best;
+    }
+}

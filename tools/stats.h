@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Statistics of evaluations. */
+#ifndef EFFNET_TOOLS_STATS_H
+#define EFFNET_TOOLS_STATS_H
+
+#include <stddef.h>
+
+typedef struct Interval {
+    double low, high;
+} Interval;
+
+/* 95 % interval of a share k of n (Wilson 1927, "Probable inference, the law of succession"), in [0, 1]; n > 0. */
+Interval stats_wilson(size_t k, size_t n);
+
+/* Softmax in double, largest subtracted first. */
+void stats_softmax(double *dst, const float *logits, int n);
+
+/* Indices of the `k` largest values, largest first; ties go to the lower index. */
+void stats_top(int *dst, int k, const float *values, int n);
+
+#endif
