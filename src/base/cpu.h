@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this CPU can run, and the named levels that a user may choose from. */
+#ifndef EFF_BASE_CPU_H
+#define EFF_BASE_CPU_H
+
+#include "effnet/base.h"
+
+#include <stddef.h>
+
+/** Features that kernels are written for. A set bit says that the CPU has it and that the OS saves its registers. */
+enum {
+    EFF_CPU_AVX2 = 1u << 0,       /**< AVX2 and FMA */
+    EFF_CPU_AVXVNNI = 1u << 1,    /**< vpdpbusd on ymm in VEX encoding */
+    EFF_CPU_AVX512VNNI = 1u << 2, /**< AVX-512 F, BW, DQ, VL and VNNI */
+    EFF_CPU_AVX512VBMI = 1u << 3  /**< AVX-512 VBMI and VBMI2 */
+};
+
+/** The features of this machine; 0 where only plain C runs. Cheap, and the same at every call. */
+unsigned eff_cpu_detect(void);
+
+/**
+ * Look a level up by name: c, avx2, avxvnni, avx512vnni, avx512vbmi. A level includes those before it in that list,
+ * except that avx512vnni and avx512vbmi do not need avxvnni (Zen 4 and Cascade Lake lack it).
+ *
+ * @param flags  receives the features of the level that this CPU has: a mask for eff_kernels_init(). "auto" gives
+ *               all that eff_cpu_detect() found.
+ * @return EFF_OK; EFF_ERR_ARG for an unknown name; EFF_ERR_UNSUPPORTED when this CPU lacks the level. The message lists
+ *         the names and what this CPU has.
+ */
+EffStatus eff_cpu_level_find(unsigned *flags, const char *name);
+
+/** Name of the highest level within `flags`: "c" for 0. Static storage. */
+const char *eff_cpu_level_name(unsigned flags);
+
+/** The level names, lowest first; NULL from n = number of levels on. */
+const char *eff_cpu_level_at(size_t n);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Internal: each CPU level's entry into the table, and the plain C kernels, which are also the reference of kcheck. */
+#ifndef EFF_KERNELS_LEVELS_H
+#define EFF_KERNELS_LEVELS_H
+
+#include "kernels/table.h"
+
+extern const EffPwKernel eff_pw_u8s8_c;
+extern const EffDwKernel eff_dw_u8s8_c;
+extern const EffFcKernel eff_fc_s16_c;
+eff_fc_epilogue_fn eff_fc_epilogue_c;
+eff_quant_fn eff_quant_s16u8_c;
+eff_add_s16_fn eff_add_s16_c;
+eff_pool_s16_fn eff_pool_s16_c;
+eff_pool_u8_fn eff_pool_u8_c;
+
+void eff_kernels_init_c(EffKernels *k);
+
+#endif
