@@ -28,8 +28,9 @@ deps:
 
 # Meson configures once, and again by itself when its files change.
 build:
-	@[ -f $(BUILD)/build.ninja ] || \
-	    log=$$(meson setup $(BUILD) --prefix $(PREFIX)) || { printf '%s\n' "$$log"; exit 1; }
+	@[ -f $(BUILD)/build.ninja ] || { \
+	    rm -rf $(BUILD)/meson-private; \
+	    log=$$(meson setup $(BUILD) --prefix $(PREFIX)) || { printf '%s\n' "$$log"; exit 1; }; }
 	@ninja -C $(BUILD)
 	@[ ! -x $(BUILD)/tools/effnet ] || ln -sf tools/effnet $(BUILD)/effnet
 

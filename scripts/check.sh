@@ -13,10 +13,10 @@ check() { # DIR SANITIZERS PREFIX SUITE...
     dir=$1 sanitizers=$2 prefix=$3
     shift 3
     rm -f "$dir/meson-logs/testlog.json"
-    [ -f "$dir/build.ninja" ] || meson setup "$dir" -Db_sanitize="$sanitizers" -Db_lundef=false >/dev/null || {
-        meson setup "$dir"
-        return
-    }
+    if [ ! -f "$dir/build.ninja" ]; then
+        rm -rf "$dir/meson-private" # what an interrupted setup leaves
+        log=$(meson setup "$dir" -Db_sanitize="$sanitizers" -Db_lundef=false) || { printf '%s\n' "$log"; return; }
+    fi
     # A failure is in the log that the summary reads.
     ninja -C "$dir" && $prefix meson test -C "$dir" --no-rebuild --print-errorlogs "$@"
 }

