@@ -9,6 +9,70 @@
 extern "C" {
 #endif
 
+/** A compiled model, packed for one CPU level. Immutable; sessions in several threads may share it. */
+typedef struct EffModel EffModel;
+/** One arena bound to one model, used by one caller at a time. */
+typedef struct EffSession EffSession;
+
+/** What a model is. The strings belong to the model. */
+typedef struct EffModelInfo {
+    const char *name; /**< "efficientnet-lite0" */
+    int n_classes;
+    const char *const *labels; /**< [n_classes], or NULL */
+    const char *provenance;    /**< JSON text, or NULL */
+    EffPreprocess pre;
+    uint64_t params, macs; /**< of the network that it was compiled from */
+    uint64_t file_bytes, data_bytes, arena_bytes;
+    char sha256[65]; /**< recorded in the file: of all that follows its header, lower-case hex; "" if not from a file */
+    int n_steps;
+    int is_int8;     /**< 0 for a float model */
+    const char *cpu; /**< level that it was packed for, such as "avx512vbmi" */
+} EffModelInfo;
+
+/**
+ * Open a compiled model.
+ *
+ * @param out   receives the model, the caller's until eff_model_close(); untouched on failure.
+ * @param path  file, read whole into memory (a mapped file can be truncated under us); at most 4 GiB.
+ * @param cpu   level to run at ("c", "avx2", "avx512vnni", "avx512vbmi", ...); NULL or "auto" for the best of this CPU.
+ * @return EFF_OK, EFF_ERR_IO, EFF_ERR_FORMAT (damaged, or not ours; the message names the section), EFF_ERR_VERSION
+ * (newer than this library), EFF_ERR_LIMIT, EFF_ERR_NOMEM, EFF_ERR_ARG (unknown level), EFF_ERR_UNSUPPORTED (a level
+ * that this CPU lacks).
+ */
+EffStatus eff_model_open(EffModel **out, const char *path, const char *cpu);
+/** The same from memory; `data` is not kept. `name` is for messages. */
+EffStatus eff_model_read(EffModel **out, const void *data, size_t size, const char *name, const char *cpu);
+void eff_model_close(EffModel *m);
+const EffModelInfo *eff_model_info(const EffModel *m);
+
+/**
+ * @param n_threads  threads that share one picture; 0 means one a CPU. Logits are the same for every number.
+ * @return EFF_OK, EFF_ERR_ARG, EFF_ERR_IO, EFF_ERR_NOMEM.
+ */
+EffStatus eff_session_create(EffSession **out, const EffModel *m, int n_threads);
+/**
+ * Run one picture. Allocates nothing.
+ * @param pixels  [size][size][3] RGB.   @param logits  receives n_classes values.
+ */
+void eff_session_run(EffSession *s, const uint8_t *pixels, float *logits);
+void eff_session_destroy(EffSession *s);
+
+/** Time of one step, for profiles. */
+typedef struct EffStepTime {
+    const char *name, *op;
+    uint64_t macs;
+    double seconds; /**< total since eff_session_profile() */
+} EffStepTime;
+
+/** Start measuring every step of the runs that follow (from zero again when called again). @return EFF_OK or
+ * EFF_ERR_NOMEM. */
+EffStatus eff_session_profile(EffSession *s);
+/** The times so far: n_steps of the model's info. Borrowed; NULL before eff_session_profile(). */
+const EffStepTime *eff_session_times(const EffSession *s);
+
+/** Whether a file starts as a compiled model does (its first 8 bytes). */
+int eff_model_is_bin(const void *data, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,7 @@
 
 #include "effnet/base.h"
 #include "effnet/compile.h"
+#include "format/plan.h"
 
 #include <stdbool.h>
 
@@ -22,15 +23,6 @@ typedef enum EffOp {
     EFF_OP_ADD,            /* in[0] + in[1], equal shapes */
     EFF_OP_MUL             /* in[0] * in[1], in[1] is [1][1][c] */
 } EffOp;
-
-typedef enum EffActivation {
-    EFF_ACTIVATION_NONE,
-    EFF_ACTIVATION_RELU,
-    EFF_ACTIVATION_RELU6,
-    EFF_ACTIVATION_SILU,   /* x * sigmoid(x) */
-    EFF_ACTIVATION_HSWISH, /* x * relu6(x + 3) / 6 */
-    EFF_ACTIVATION_SIGMOID
-} EffActivation;
 
 typedef struct EffShape {
     int h, w, c;

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan: a flat list of steps over tensors in one arena, what a .bin holds and a session executes.
+ *
+ * A plan is data. The compiler fills one in, bin_write.c stores it, bin_read.c reads it back and plan_check.c proves
+ * it: every index, offset, count, shape, shift and multiplier, so that the executor only asserts. Weights and
+ * parameters are canonical here (documented at EffDataSlot, no padding, no tiles); the model packs them for the CPU
+ * when it is loaded.
+ */
+#ifndef EFF_FORMAT_PLAN_H
+#define EFF_FORMAT_PLAN_H
+
+#include "effnet/base.h"
+
+enum { EFF_PLAN_MAX_TENSORS = 100000, EFF_PLAN_MAX_STEPS = 100000, EFF_PLAN_NAME_BYTES = 96, EFF_PLAN_NONE = -1 };
+
+typedef enum EffTensorType {
+    EFF_TENSOR_U8 = 0, /* real = scale * (q - zero) */
+    EFF_TENSOR_S16,    /* real = scale * q */
+    EFF_TENSOR_F32
+} EffTensorType;
+
+typedef enum EffLayout {
+    EFF_LAYOUT_IMAGE = 0, /* [h][w][c] without channel padding: the pixels; and all float tensors */
+    EFF_LAYOUT_NHWC,      /* [h][w][eff_ch_pad(c)]; u8 and s16 */
+    EFF_LAYOUT_QUADS,     /* row quads for the depthwise step that reads it (kernels/quads.h); u8 */
+    EFF_LAYOUT_VECTOR     /* [eff_param_pad(c)], h = w = 1: pooled s16, gates; logits are an f32 IMAGE of 1 x 1 */
+} EffLayout;
+
+/*
+ * An activation. Tensor 0 is the input: u8 IMAGE [size][size][3], given by the caller and outside the arena. Tensors
+ * that live at the same time do not overlap in the arena; plan_check.c proves that every step's inputs are still
+ * intact.
+ */
+typedef struct EffPlanTensor {
+    char name[EFF_PLAN_NAME_BYTES]; /* of the node of the network whose output this is; "" for intermediates */
+    int32_t type, layout;           /* EffTensorType, EffLayout */
+    int32_t h, w, c;
+    int32_t n_scales;      /* 0 (unknown), 1 (a tensor) or c (a channel): entries at `scale` and, for u8, `zero` */
+    uint64_t scale, zero;  /* offsets into the data: f32 and u8; for reports, never for running */
+    uint64_t arena_offset; /* multiple of EFF_ALIGN; 0 for tensor 0 */
+} EffPlanTensor;
+
+typedef enum EffStepOp {
+    /* int8. Kernels: kernels/table.h. `in`, `out`: see each. */
+    EFF_STEP_STEM = 0, /* in[0] pixels -> out[0] u8 NHWC or QUADS, or out[1] s16; WGT [o][ky][kx][3], BIAS [case][o] */
+    EFF_STEP_PW,       /* in[0] u8 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC or QUADS, and/or out[1] s16 */
+    EFF_STEP_DW,       /* in[0] u8 QUADS -> out[0] u8 NHWC and/or out[1] s16 */
+    EFF_STEP_QUADS,    /* in[0] u8 NHWC -> out[0] QUADS; ZERO: of the padding */
+    EFF_STEP_POOL,     /* in[0] u8 or s16 NHWC -> out[1] s16 VECTOR: the mean with frac_bits more fraction bits */
+    EFF_STEP_FC,       /* in[0] s16 VECTOR -> out[1] s16 VECTOR; EffFcEpilogue; with SIGMOID the gate in Q15 */
+    EFF_STEP_QUANT,    /* in[0] s16 NHWC, in[1] gate VECTOR or none -> out[0] u8 NHWC; OMULT, ZERO, post_shift */
+    EFF_STEP_HEAD,     /* in[0] s16 VECTOR -> out[0] f32 logits: acc * SCALE[o] + FBIAS[o] */
+    /* float */
+    EFF_STEP_F32_INPUT, /* in[0] pixels -> out[0] f32: (v - mean) / std of the plan's preprocessing */
+    EFF_STEP_F32_CONV,  /* in[0] f32 -> out[0] f32; FWGT [o][ky][kx][i / groups], FBIAS; activation `fact` */
+    EFF_STEP_F32_POOL,  /* in[0] f32 -> out[0] f32 1 x 1 x c: the mean */
+    EFF_STEP_F32_ADD,   /* in[0] + in[1] -> out[0] */
+    EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c) -> out[0] */
+    EFF_STEP_F32_ACT,   /* in[0] -> out[0]; activation `fact` */
+    EFF_N_STEP_OPS
+} EffStepOp;
+
+/* What a step's data is; canonical order, little-endian, each array at a multiple of EFF_ALIGN in the data. o, c:
+ * channels. */
+typedef enum EffDataSlot {
+    EFF_DATA_WGT = 0, /* s8 (s16 with wgt_bits 16): STEM [o][ky][kx][3], PW and FC and HEAD [o][i], DW [c][ky][kx] */
+    EFF_DATA_BIAS,  /* s32 [o]: EffEpilogue.bias; STEM: [n_cases][o], n_cases the border cases that occur, by row case,
+                       then column case, ascending (eff_stem_case()) */
+    EFF_DATA_SHIFT, /* s32 [o] */
+    EFF_DATA_MULT,  /* s16 [o] */
+    EFF_DATA_TOP,   /* s16 [o]: U8_CLAMP */
+    EFF_DATA_ZERO,  /* s16 [o]: u8 outputs */
+    EFF_DATA_OMULT, /* s16 [o]: u8 outputs of S16 and ACT */
+    EFF_DATA_STAIR, /* u8 [EFF_STAIR_SIZE] of the activation */
+    EFF_DATA_KNOT,  /* s16 [EFF_KNOTS] */
+    EFF_DATA_SLOPE, /* s16 [EFF_KNOTS] */
+    EFF_DATA_SIGMOID, /* s16 [2][EFF_KNOTS]: knots, then slopes, of FC's sigmoid */
+    EFF_DATA_SCALE,   /* f32 [o]: HEAD */
+    EFF_DATA_FBIAS,   /* f32 [o]: HEAD, F32_CONV */
+    EFF_DATA_FWGT,    /* f32: F32_CONV */
+    EFF_N_DATA_SLOTS
+} EffDataSlot;
+
+/* Activations of float steps. */
+typedef enum EffActivation {
+    EFF_ACTIVATION_NONE = 0,
+    EFF_ACTIVATION_RELU,
+    EFF_ACTIVATION_RELU6,
+    EFF_ACTIVATION_SILU,   /* x * sigmoid(x) */
+    EFF_ACTIVATION_HSWISH, /* x * relu6(x + 3) / 6 */
+    EFF_ACTIVATION_SIGMOID
+} EffActivation;
+
+/* Bytes [offset, offset + n_bytes) of the plan's data; n_bytes 0 where the step has no such array. */
+typedef struct EffPlanData {
+    uint64_t offset, n_bytes;
+} EffPlanData;
+
+typedef struct EffPlanStep {
+    char name[EFF_PLAN_NAME_BYTES]; /* of the node of the network that it does the work of */
+    int32_t op;                     /* EffStepOp */
+    int32_t in[2], out[2];          /* tensors, EFF_PLAN_NONE for none */
+    int32_t in_ch, out_ch;
+    int32_t kernel, stride, pad_top, pad_left, groups; /* STEM, DW, F32_CONV (groups); 1, 1, 0, 0, 1 elsewhere */
+    int32_t wgt_bits;                                  /* 8 or 16: FC, HEAD; 8 elsewhere */
+    int32_t out_kind, pre_shift, post_shift;           /* EffOutKind and shifts of the epilogue; QUANT: post_shift */
+    int32_t act, act_h, act_g_shift;                   /* EffActKind and its parameters */
+    int32_t sigmoid_h;                                 /* FC with SIGMOID */
+    int32_t frac_bits;                                 /* POOL */
+    int32_t fact;                                      /* EffActivation: F32_CONV, F32_ACT */
+    EffPlanData data[EFF_N_DATA_SLOTS];
+} EffPlanStep;
+
+typedef struct EffPlan {
+    char name[EFF_PLAN_NAME_BYTES]; /* "efficientnet-lite0" */
+    EffPlanTensor *tensors;
+    EffPlanStep *steps;
+    int n_tensors, n_steps;
+    int output; /* f32 IMAGE [1][1][n_classes] */
+    int n_classes;
+    EffPreprocess pre;
+    uint64_t arena_bytes;
+    uint8_t *data; /* aligned to EFF_ALIGN */
+    uint64_t data_bytes;
+    char **labels;         /* [n_classes], UTF-8, or NULL */
+    char *provenance;      /* JSON text: source and its digest, options, tool version; or NULL */
+    uint64_t params, macs; /* of the network before folding, for `info` */
+} EffPlan;
+
+/* Release everything a plan owns, and zero it. */
+void eff_plan_free(EffPlan *plan);
+
+/* Append n_bytes of data at the next multiple of EFF_ALIGN. @return EFF_OK, EFF_ERR_NOMEM, EFF_ERR_LIMIT. */
+EffStatus eff_plan_add_data(EffPlan *plan, EffPlanData *out, const void *bytes, size_t n_bytes);
+/* Append a tensor or a step (copied); its index goes to *out unless NULL. */
+EffStatus eff_plan_add_tensor(EffPlan *plan, const EffPlanTensor *tensor, int *out);
+EffStatus eff_plan_add_step(EffPlan *plan, const EffPlanStep *step);
+
+/* Bytes that a tensor takes in the arena; QUADS are sized by the DW step that reads them. False on overflow. */
+int eff_plan_tensor_bytes(size_t *out, const EffPlan *plan, int tensor);
+
+/* Set arena_offset of all tensors but the input, and arena_bytes, by lifetimes (base/arena.h). */
+EffStatus eff_plan_layout_arena(EffPlan *plan);
+
+/*
+ * Prove a plan: indices, names that end, shapes that fit from step to step, data inside the data section with exactly
+ * the right sizes, kernels' own checks (eff_pw_check() and the like), finite floats, arena offsets in bounds, and no
+ * step that reads a tensor which a later write has overlapped. @return EFF_OK, EFF_ERR_FORMAT, EFF_ERR_LIMIT,
+ * EFF_ERR_NOMEM.
+ */
+EffStatus eff_plan_check(const EffPlan *plan);
+
+#endif
