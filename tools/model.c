@@ -169,25 +169,23 @@ static void follow_naming(const Args *a, EffArch *arch, const EffWeights *w)
 static EffStatus build(Model *m, const Args *a, const char *file)
 {
     EffWeights *w = NULL;
-    EffGraph *g = NULL;
     EffStatus st = eff_weights_open(&w, file);
     if (st == EFF_OK) {
         follow_naming(a, &m->arch, w);
-        st = eff_graph_build(&g, &m->arch);
+        st = eff_graph_build(&m->graph, &m->arch);
     }
     if (st == EFF_OK) {
-        st = eff_graph_load(g, w);
+        st = eff_graph_load(m->graph, w);
         if (st != EFF_OK)
             eff_fail_in(st, "%s", file);
     }
     eff_weights_free(w);
     if (st == EFF_OK) {
-        eff_graph_stats(g, &m->stats);
-        st = eff_graph_optimize(g);
+        eff_graph_stats(m->graph, &m->stats);
+        st = eff_graph_optimize(m->graph);
     }
     if (st == EFF_OK)
-        st = eff_reference_create(&m->reference, g);
-    eff_graph_free(g);
+        st = eff_reference_create(&m->reference, m->graph);
     return st;
 }
 
@@ -227,6 +225,7 @@ void model_close(Model *m)
         eff_free(m->labels[i]);
     eff_free(m->labels);
     eff_reference_free(m->reference);
+    eff_graph_free(m->graph);
     eff_free(m->title);
     free(m->file);
     *m = (Model){0};
@@ -271,19 +270,9 @@ void model_session_free(ModelSession *s)
     *s = (ModelSession){0};
 }
 
-/* One luma channel by ITU-R BT.601, rounded as Pillow's convert("L") does. */
-static void normalize_gray(float *dst, const uint8_t *rgb, size_t n_pixels, const EffPreprocess *pre)
-{
-    for (size_t i = 0; i < n_pixels; i++, rgb += 3) {
-        const uint32_t luma = (rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16;
-        dst[i] = ((float)luma - pre->mean[0]) / pre->std[0];
-    }
-}
-
 EffStatus model_session_run(ModelSession *s, const char *path, bool apply_orientation)
 {
     const EffPreprocess *pre = &s->model->pre;
-    const size_t n_pixels = (size_t)pre->size * (size_t)pre->size;
     const double t0 = eff_now();
     EffImage image = {0};
     EffStatus st = eff_image_open(&image, path, &(EffDecodeOptions){.apply_orientation = apply_orientation});
@@ -294,10 +283,7 @@ EffStatus model_session_run(ModelSession *s, const char *path, bool apply_orient
     eff_image_free(&image);
     if (st != EFF_OK)
         return eff_fail_in(st, "%s", path);
-    if (s->model->arch.in_channels == 1)
-        normalize_gray(s->input, s->pixels, n_pixels, pre);
-    else
-        eff_image_normalize(s->input, s->pixels, n_pixels, pre);
+    eff_graph_normalize(s->model->graph, s->input, s->pixels);
     const double t2 = eff_now();
     eff_reference_run(s->reference, s->input, s->logits);
     s->decode_ms = 1e3 * (t1 - t0);

@@ -15,6 +15,7 @@ typedef struct Model {
     EffGraphStats stats;
     EffPreprocess pre;
     int n_classes;
+    EffGraph *graph;
     EffReference *reference;
     char **labels; /* n_classes lines of --labels; NULL without */
 } Model;

@@ -4,6 +4,7 @@
 #define EFFNET_COMPILE_H
 
 #include "effnet/base.h"
+#include "effnet/runtime.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -97,6 +98,12 @@ void eff_graph_stats(const EffGraph *g, EffGraphStats *out);
 const EffPreprocess *eff_graph_preprocess(const EffGraph *g);
 void eff_graph_set_preprocess(EffGraph *g, const EffPreprocess *pre);
 
+/**
+ * Pixels [size][size][3] RGB to the float input of a network, [size][size][in_channels]: (v - mean) / std a channel. A
+ * network of one channel takes the luma of ITU-R BT.601, with the first mean and std.
+ */
+void eff_graph_normalize(const EffGraph *g, float *dst, const uint8_t *pixels);
+
 /** Whose names a state dict uses. */
 typedef enum EffNaming {
     EFF_NAMING_TIMM,     /**< blocks.0.0.conv_dw.weight */
@@ -114,8 +121,8 @@ EffStatus eff_weights_naming(EffNaming *out, const EffWeights *w);
  */
 EffStatus eff_graph_load(EffGraph *g, const EffWeights *w);
 
-/** Fold BatchNorm into the convolutions and fuse activations. The graph must have weights. @return EFF_OK, EFF_ERR_ARG,
- * EFF_ERR_NOMEM. */
+/** Run all passes: fold BatchNorm into the convolutions before it. The graph must have weights. @return EFF_OK,
+ * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
 
 /* ---- Float reference ------------------------------------------------------------------------------------------ */
@@ -145,6 +152,68 @@ size_t eff_reference_arena_bytes(const EffReference *r);
  */
 void eff_reference_run(EffReferenceSession *s, const float *src, float *dst);
 void eff_reference_session_free(EffReferenceSession *s);
+
+/* ---- Quantization and compilation ---------------------------------------------------------------------------------
+ */
+
+/** Pictures for calibration, prepared for the network. */
+typedef struct EffPictures {
+    size_t n;
+    /** Fill pixels [size][size][3] RGB with picture i; called from several threads. Its failure ends the calibration.
+     */
+    EffStatus (*get)(void *ctx, size_t i, uint8_t *pixels);
+    void *ctx;
+} EffPictures;
+
+/** How to quantize. A zeroed struct gives the defaults. */
+typedef struct EffQuantizeOptions {
+    int n_threads;   /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
+    size_t n_report; /**< pictures that the report's errors are measured on; 0 means 32 */
+    /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */
+    int (*progress)(void *ctx, const char *phase, size_t done, size_t total);
+    void *ctx;
+} EffQuantizeOptions;
+
+/** A row of the report: a tensor of the compiled model against the float network's, over the report's pictures. */
+typedef struct EffNodeReport {
+    const char *name; /**< of the node */
+    const char *type; /**< "u8", "s16", "f32" */
+    double sqnr_db;   /**< 10 log10(signal power / error power) */
+    double cosine;    /**< similarity of the two tensors */
+    double act_sqnr_db,
+        act_u8_sqnr_db; /**< of the activation function alone, and of rounding its result to u8; NaN without */
+    const char *act;    /**< "stair", "interp", "clamp", or "" */
+} EffNodeReport;
+
+/** A compiled model before it is written, with the report of how it was made. */
+typedef struct EffCompiled EffCompiled;
+
+/**
+ * Quantize a network after training, and compile it: u8 activations, s8 weights, the arithmetic of doc/quantization.md.
+ * The same graph, pictures and options give the same bytes, whatever the machine and the number of threads.
+ *
+ * @param g  with weights; not changed.
+ * @return EFF_OK (eff_compiled_free), EFF_ERR_ARG (no weights, no pictures), EFF_ERR_UNSUPPORTED (names the node),
+ *         EFF_ERR_FORMAT, EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
+ */
+EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
+                       const EffQuantizeOptions *options);
+/** Compile a network in float32. @return as eff_quantize(). */
+EffStatus eff_compile_float(EffCompiled **out, const EffGraph *g);
+
+/** Class names to travel in the file (copied); n_classes of them. @return EFF_OK or EFF_ERR_NOMEM. */
+EffStatus eff_compiled_set_labels(EffCompiled *c, const char *const *labels);
+/** Where the model comes from, as JSON text (copied). @return EFF_OK or EFF_ERR_NOMEM. */
+EffStatus eff_compiled_set_provenance(EffCompiled *c, const char *json);
+
+/** Write the .bin, atomically. @return EFF_OK, EFF_ERR_IO, EFF_ERR_NOMEM. */
+EffStatus eff_compiled_write(const EffCompiled *c, const char *path);
+/** A model that runs it, without a file. @return as eff_model_open(). */
+EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *cpu);
+
+/** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
+const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
+void eff_compiled_free(EffCompiled *c);
 
 #ifdef __cplusplus
 }

@@ -40,9 +40,8 @@ typedef struct EffConv {
     bool same; /* TF SAME: shape inference sets the four pads from the input size */
     int pad_top, pad_left, pad_bottom, pad_right;
     bool has_bias;
-    EffActivation act; /* applied last; EFF_ACTIVATION_NONE until the fusing pass */
-    EffParam wgt;      /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
-    EffParam bias;     /* [out_ch]; n = 0 without bias */
+    EffParam wgt;  /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
+    EffParam bias; /* [out_ch]; n = 0 without bias */
 } EffConv;
 
 typedef struct EffBatchNorm {
@@ -76,6 +75,7 @@ struct EffGraph {
     int n_values, values_capacity;
     int input, output;
     int n_classes;
+    uint64_t n_params; /* trainable parameters, from before BatchNorms were folded; 0 until then */
     EffPreprocess pre;
 };
 
@@ -109,8 +109,7 @@ static inline bool eff_conv_is_pointwise(const EffConv *c)
 /* shape.c: shapes of all values from the input's, pads of SAME convolutions; checks every node. */
 EffStatus eff_graph_infer_shapes(EffGraph *g);
 
-/* Passes: graph -> graph, each keeps the float output. */
+/* Passes: graph -> graph, each keeps the float output. eff_graph_optimize() runs them all. */
 EffStatus eff_pass_fold_batchnorm(EffGraph *g);
-EffStatus eff_pass_fuse_activation(EffGraph *g);
 
 #endif

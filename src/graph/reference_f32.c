@@ -130,10 +130,8 @@ EffStatus eff_reference_create(EffReference **out, const EffGraph *g)
     for (int i = 0; i < g->n_nodes && st == EFF_OK; i++) {
         const EffNode *node = &g->nodes[i];
         Step *s = &r->steps[i];
-        *s = (Step){.op = node->op,
-                    .in = g->values[node->in[0]].shape,
-                    .out = g->values[node->out].shape,
-                    .act = node->op == EFF_OP_CONV ? node->conv.act : node->act};
+        *s = (Step){
+            .op = node->op, .in = g->values[node->in[0]].shape, .out = g->values[node->out].shape, .act = node->act};
         if (node->op == EFF_OP_BATCHNORM)
             st = eff_fail(EFF_ERR_ARG, "%s: fold BatchNorm first (eff_graph_optimize)", node->name);
         if (node->op == EFF_OP_CONV) {

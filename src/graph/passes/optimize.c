@@ -9,6 +9,10 @@ EffStatus eff_graph_optimize(EffGraph *g)
         if (g->nodes[i].op == EFF_OP_CONV && g->nodes[i].conv.wgt.data == NULL)
             return eff_fail(EFF_ERR_ARG, "%s: the network has no weights yet; load some first", g->nodes[i].name);
     }
-    const EffStatus st = eff_pass_fold_batchnorm(g);
-    return st != EFF_OK ? st : eff_pass_fuse_activation(g);
+    if (g->n_params == 0) {
+        EffGraphStats stats;
+        eff_graph_stats(g, &stats);
+        g->n_params = stats.params;
+    }
+    return eff_pass_fold_batchnorm(g);
 }

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One convolution in int8. The formulas stand in doc/quantization.md. */
+#include "compile/layer_int8.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "kernels/act_tables.h"
+#include "quant/requantize.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- Quantization of a tensor ---- */
+
+EffStatus eff_quant_info_alloc(EffQuantInfo *q, int c)
+{
+    q->scale = eff_calloc((size_t)c, sizeof *q->scale);
+    q->zero = eff_calloc((size_t)c, sizeof *q->zero);
+    q->c = c;
+    return q->scale != NULL && q->zero != NULL ? EFF_OK : eff_fail_nomem((size_t)c * sizeof *q->scale, "scales");
+}
+
+void eff_quant_info_free(EffQuantInfo *q)
+{
+    eff_free(q->scale);
+    eff_free(q->zero);
+    *q = (EffQuantInfo){0};
+}
+
+EffStatus eff_quant_info_describe(EffPlan *plan, EffPlanTensor *tensor, const EffQuantInfo *q)
+{
+    const int n = q->per_channel ? q->c : 1;
+    float *scale = eff_malloc((size_t)n * sizeof *scale);
+    uint8_t *zero = eff_malloc((size_t)n);
+    EffStatus st = scale != NULL && zero != NULL ? EFF_OK : eff_fail_nomem((size_t)n * sizeof *scale, "scales");
+    EffPlanData at = {0};
+    for (int i = 0; i < n && st == EFF_OK; i++) {
+        scale[i] = (float)q->scale[i];
+        zero[i] = (uint8_t)q->zero[i];
+    }
+    if (st == EFF_OK)
+        st = eff_plan_add_data(plan, &at, scale, (size_t)n * sizeof *scale);
+    tensor->scale = at.offset;
+    if (st == EFF_OK && tensor->type == EFF_TENSOR_U8) {
+        st = eff_plan_add_data(plan, &at, zero, (size_t)n);
+        tensor->zero = at.offset;
+    }
+    tensor->n_scales = n;
+    eff_free(scale);
+    eff_free(zero);
+    return st;
+}
+
+/* ---- Units ---- */
+
+/* Real weight of output o, tap-and-channel k, times the scale of what it multiplies. */
+static double scaled_weight(const EffLayer *l, size_t o, size_t k)
+{
+    const size_t per_group = (size_t)(l->conv->in_ch / l->conv->groups);
+    const size_t in = per_group == 1 && l->conv->groups > 1 ? o : k % per_group;
+    return (double)l->conv->wgt.data[o * l->fan_in + k] * l->in->scale[in];
+}
+
+EffStatus eff_layer_begin(EffLayer *l)
+{
+    const size_t n_out = (size_t)l->conv->out_ch;
+    l->fan_in = l->conv->wgt.n / n_out;
+    l->acc_min = eff_calloc(n_out, sizeof *l->acc_min);
+    l->acc_unit = eff_calloc(n_out, sizeof *l->acc_unit);
+    l->shift = eff_calloc(n_out, sizeof *l->shift);
+    if (l->acc_min == NULL || l->acc_unit == NULL || l->shift == NULL)
+        return eff_fail_nomem(n_out * sizeof *l->acc_min, "a layer");
+    for (size_t o = 0; o < n_out; o++) {
+        double max = 0;
+        for (size_t k = 0; k < l->fan_in; k++)
+            max = fmax(max, fabs(scaled_weight(l, o, k)));
+        l->acc_min[o] = max / l->wgt_max;
+    }
+    return EFF_OK;
+}
+
+/* A channel of no or next to no weight: with a unit this large its bias still fits the accumulator. */
+static double at_least(double acc_min, double useful)
+{
+    return fmax(acc_min, useful / 268435456.0);
+}
+
+static EffStatus add_s16(EffLayer *l, EffDataSlot slot, const int16_t *values, size_t n)
+{
+    return eff_plan_add_data(l->plan, &l->step.data[slot], values, n * sizeof *values);
+}
+
+EffStatus eff_layer_to_u8(EffLayer *l, const EffQuantInfo *out, double top_real)
+{
+    const size_t n = (size_t)l->conv->out_ch;
+    int16_t *mult = eff_calloc(2 * n, sizeof *mult), *top = mult + n;
+    if (mult == NULL)
+        return eff_fail_nomem(2 * n * sizeof *mult, "a layer");
+    l->step.out_kind = EFF_OUT_U8_CLAMP;
+    for (size_t o = 0; o < n; o++) {
+        const double useful = 255 * out->scale[o];
+        const EffRequantU8 r = eff_requantize_u8(at_least(l->acc_min[o], useful), out->scale[o], useful);
+        l->shift[o] = r.shift;
+        l->acc_unit[o] = r.acc_unit;
+        mult[o] = r.mult;
+        top[o] = (int16_t)eff_round_clamp(top_real / out->scale[o], 0, 32767);
+    }
+    EffStatus st = add_s16(l, EFF_DATA_MULT, mult, n);
+    if (st == EFF_OK)
+        st = add_s16(l, EFF_DATA_TOP, top, n);
+    if (st == EFF_OK)
+        st = add_s16(l, EFF_DATA_ZERO, out->zero, n);
+    eff_free(mult);
+    return st;
+}
+
+static EffStatus add_act(EffLayer *l, int frac_bits, EffActKind kind, EffActivation fn, double range)
+{
+    EffAct act = {.kind = kind};
+    uint8_t stair[EFF_STAIR_SIZE];
+    int16_t knot[EFF_KNOTS], slope[EFF_KNOTS];
+    const EffActFn which = fn == EFF_ACTIVATION_HSWISH ? EFF_FN_HARD_SWISH : EFF_FN_SILU;
+    const int y_max = (int)eff_round_clamp(1.25 * range * eff_pow2(frac_bits), 1, 32767);
+    EffStatus st = EFF_OK;
+    if (kind == EFF_ACT_STAIR) {
+        eff_act_build_stair(&act, stair, which, frac_bits, y_max);
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_STAIR], stair, sizeof stair);
+    } else if (kind == EFF_ACT_INTERP) {
+        eff_act_build_interp(&act, knot, slope, which, frac_bits, y_max);
+        st = add_s16(l, EFF_DATA_KNOT, knot, EFF_KNOTS);
+        if (st == EFF_OK)
+            st = add_s16(l, EFF_DATA_SLOPE, slope, EFF_KNOTS);
+    }
+    l->step.act = (int32_t)kind;
+    l->step.act_h = act.h;
+    l->step.act_g_shift = act.g_shift;
+    return st;
+}
+
+EffStatus eff_layer_to_s16(EffLayer *l, int *frac_bits, EffActKind act, EffActivation fn, double range)
+{
+    const size_t n = (size_t)l->conv->out_ch;
+    EffRequantS16 *r = eff_calloc(n, sizeof *r);
+    int16_t *mult = eff_calloc(n, sizeof *mult);
+    if (r == NULL || mult == NULL) {
+        eff_free(r);
+        eff_free(mult);
+        return eff_fail_nomem(n * sizeof *r, "a layer");
+    }
+    for (size_t o = 0; o < n; o++)
+        l->acc_min[o] = at_least(l->acc_min[o], eff_pow2(EFF_Y_BITS - *frac_bits));
+    l->step.out_kind = act != EFF_ACT_NONE ? EFF_OUT_ACT : EFF_OUT_S16;
+    l->step.pre_shift = eff_requantize_s16(r, l->acc_min, (int)n, frac_bits);
+    for (size_t o = 0; o < n; o++) {
+        l->shift[o] = r[o].shift;
+        l->acc_unit[o] = r[o].acc_unit;
+        mult[o] = r[o].mult;
+    }
+    EffStatus st = add_s16(l, EFF_DATA_MULT, mult, n);
+    if (st == EFF_OK)
+        st = add_act(l, *frac_bits, act, fn, range);
+    eff_free(r);
+    eff_free(mult);
+    return st;
+}
+
+EffStatus eff_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min, const float *max,
+                            double range, int frac_bits)
+{
+    const size_t n = (size_t)out->c;
+    int16_t *mult = eff_calloc(n, sizeof *mult);
+    if (mult == NULL)
+        return eff_fail_nomem(n * sizeof *mult, "a layer");
+    step->post_shift = eff_choose_post_shift(range, frac_bits);
+    for (size_t c = 0; c < n; c++) {
+        const size_t k = out->per_channel ? c : 0;
+        const EffRequantCopy copy =
+            eff_requantize_copy((double)min[k], (double)max[k], range, frac_bits, step->post_shift);
+        mult[c] = copy.mult;
+        out->zero[c] = copy.zero;
+        out->scale[c] = copy.scale;
+    }
+    EffStatus st = eff_plan_add_data(plan, &step->data[EFF_DATA_OMULT], mult, n * sizeof *mult);
+    if (st == EFF_OK)
+        st = eff_plan_add_data(plan, &step->data[EFF_DATA_ZERO], out->zero, n * sizeof *out->zero);
+    eff_free(mult);
+    return st;
+}
+
+/* ---- Weights and biases ---- */
+
+/* Sum over the taps inside the case of zero * weight: what the accumulator must not count. */
+static double zero_sum(const EffLayer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
+{
+    const EffConv *c = l->conv;
+    const size_t per_group = (size_t)(c->in_ch / c->groups);
+    double sum = 0;
+    for (size_t k = 0; k < l->fan_in; k++) {
+        const size_t ch = k % per_group;
+        if (inside == NULL) {
+            sum += (double)l->in->zero[c->groups > 1 ? o : ch] * wgt[k];
+            continue;
+        }
+        const int tap = (int)(k / per_group), y = tap / c->kernel_w, x = tap % c->kernel_w;
+        if (y >= inside->y_first && y < inside->y_end && x >= inside->x_first && x < inside->x_end)
+            sum += (double)l->stem_mean[ch] * wgt[k];
+    }
+    return sum;
+}
+
+static int32_t bias_of(const EffLayer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
+{
+    const double bias = l->conv->has_bias ? (double)l->conv->bias.data[o] : 0;
+    const int64_t rounding = l->shift[o] > 0 ? (int64_t)1 << (l->shift[o] - 1) : 0;
+    const double exact = bias / l->acc_unit[o] - zero_sum(l, wgt, o, inside);
+    return (int32_t)(eff_round_clamp(exact, -(1 << 30), 1 << 30) + rounding);
+}
+
+EffStatus eff_layer_finish(EffLayer *l, const EffBorderCase *cases, size_t n_cases)
+{
+    const size_t n_out = (size_t)l->conv->out_ch, n_sets = cases != NULL ? n_cases : 1;
+    int16_t *row = eff_calloc(l->fan_in, sizeof *row);
+    int16_t *wide = eff_calloc(n_out * l->fan_in, sizeof *wide);
+    int8_t *narrow = eff_calloc(n_out * l->fan_in, sizeof *narrow);
+    int32_t *bias = eff_calloc(n_sets * n_out, sizeof *bias);
+    EffStatus st = EFF_OK;
+    if (row == NULL || wide == NULL || narrow == NULL || bias == NULL)
+        st = eff_fail_nomem(n_out * l->fan_in * 3, "a layer's weights");
+    for (size_t o = 0; o < n_out && st == EFF_OK; o++) {
+        for (size_t k = 0; k < l->fan_in; k++) {
+            row[k] = (int16_t)eff_round_clamp(scaled_weight(l, o, k) / l->acc_unit[o], -l->wgt_max, l->wgt_max);
+            wide[o * l->fan_in + k] = row[k];
+            narrow[o * l->fan_in + k] = (int8_t)(row[k] < -127 ? -127 : row[k] > 127 ? 127 : row[k]);
+        }
+        for (size_t s = 0; s < n_sets; s++)
+            bias[s * n_out + o] = bias_of(l, row, o, cases != NULL ? &cases[s] : NULL);
+    }
+    if (st == EFF_OK && l->wgt_max > 127)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_WGT], wide, n_out * l->fan_in * sizeof *wide);
+    else if (st == EFF_OK)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_WGT], narrow, n_out * l->fan_in);
+    if (st == EFF_OK)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_BIAS], bias, n_sets * n_out * sizeof *bias);
+    if (st == EFF_OK)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_SHIFT], l->shift, n_out * sizeof *l->shift);
+    eff_free(row);
+    eff_free(wide);
+    eff_free(narrow);
+    eff_free(bias);
+    return st;
+}
+
+void eff_layer_free(EffLayer *l)
+{
+    eff_free(l->acc_min);
+    eff_free(l->acc_unit);
+    eff_free(l->shift);
+}

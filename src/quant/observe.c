@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Running the float network over the calibration pictures, and the ranges of its values. */
+#include "quant/observe.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "base/threads.h"
+#include "graph/reference_f32.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Every picture, in rounds ---- */
+
+typedef struct Round {
+    const EffPictures *pictures;
+    eff_each_fn *fn;
+    void *ctx;
+    uint8_t *pixels; /* [workers][size][size][3] */
+    size_t n_bytes, first;
+    EffStatus *status;      /* [workers] */
+    char (*messages)[1024]; /* [workers] */
+} Round;
+
+/* Items are slots of the round, so that a slot's state does not depend on which thread runs it. */
+static void run_slots(void *ctx, size_t begin, size_t end, int worker)
+{
+    Round *r = ctx;
+    (void)worker;
+    for (size_t slot = begin; slot < end; slot++) {
+        uint8_t *pixels = r->pixels + slot * r->n_bytes;
+        EffStatus st = r->pictures->get(r->pictures->ctx, r->first + slot, pixels);
+        if (st == EFF_OK && r->fn != NULL)
+            st = r->fn(r->ctx, r->first + slot, (int)slot, pixels);
+        r->status[slot] = st;
+        if (st != EFF_OK)
+            snprintf(r->messages[slot], sizeof r->messages[slot], "%s", eff_last_message());
+    }
+}
+
+EffStatus eff_each_picture(const EffPictures *pictures, const EffQuantizeOptions *options, const char *phase, int size,
+                           eff_each_fn *fn, eff_commit_fn *commit, void *ctx)
+{
+    EffPool *pool = NULL;
+    EffStatus st = eff_pool_create(&pool, options->n_threads);
+    if (st != EFF_OK)
+        return st;
+    const size_t n_slots = (size_t)eff_pool_size(pool);
+    Round r = {.pictures = pictures, .fn = fn, .ctx = ctx, .n_bytes = (size_t)size * (size_t)size * 3};
+    r.pixels = eff_malloc(n_slots * r.n_bytes);
+    r.status = eff_calloc(n_slots, sizeof *r.status);
+    r.messages = eff_calloc(n_slots, sizeof *r.messages);
+    if (r.pixels == NULL || r.status == NULL || r.messages == NULL)
+        st = eff_fail_nomem(n_slots * r.n_bytes, "pictures");
+    for (; r.first < pictures->n && st == EFF_OK; r.first += n_slots) {
+        const size_t left = pictures->n - r.first, n = left < n_slots ? left : n_slots;
+        eff_pool_run(pool, n, 1, run_slots, &r);
+        for (size_t slot = 0; slot < n && st == EFF_OK; slot++) {
+            st = r.status[slot];
+            if (st != EFF_OK)
+                eff_fail(st, "%s", r.messages[slot]);
+            else if (commit != NULL)
+                commit(ctx, (int)slot);
+        }
+        if (st == EFF_OK && options->progress != NULL &&
+            options->progress(options->ctx, phase, r.first + n, pictures->n) != 0)
+            st = eff_fail(EFF_ERR_INTERRUPTED, "interrupted while %s", phase);
+    }
+    eff_free(r.pixels);
+    eff_free(r.status);
+    eff_free(r.messages);
+    eff_pool_destroy(pool);
+    return st;
+}
+
+/* ---- Ranges ---- */
+
+float eff_range_min(const EffRange *r)
+{
+    float v = 0;
+    for (int c = 0; c < r->c; c++)
+        v = r->min[c] < v ? r->min[c] : v;
+    return v;
+}
+
+float eff_range_max(const EffRange *r)
+{
+    float v = 0;
+    for (int c = 0; c < r->c; c++)
+        v = r->max[c] > v ? r->max[c] : v;
+    return v;
+}
+
+float eff_range_abs(const EffRange *r)
+{
+    return fmaxf(-eff_range_min(r), eff_range_max(r));
+}
+
+static EffStatus ranges_create(EffRanges *out, const EffGraph *g)
+{
+    EffRanges r = {.n_values = g->n_values};
+    size_t n = 0;
+    for (int v = 0; v < g->n_values; v++)
+        n += g->values[v].producer >= 0 ? (size_t)g->values[v].shape.c : 0;
+    r.values = eff_calloc((size_t)g->n_values, sizeof *r.values);
+    r.storage = eff_calloc(2 * n, sizeof *r.storage);
+    if (r.values == NULL || r.storage == NULL) {
+        eff_ranges_free(&r);
+        return eff_fail_nomem(2 * n * sizeof *r.storage, "ranges");
+    }
+    float *at = r.storage;
+    for (int v = 0; v < g->n_values; v++) {
+        if (g->values[v].producer < 0)
+            continue;
+        const int c = g->values[v].shape.c;
+        r.values[v] = (EffRange){.min = at, .max = at + c, .c = c};
+        at += 2 * c;
+    }
+    *out = r;
+    return EFF_OK;
+}
+
+void eff_ranges_free(EffRanges *r)
+{
+    eff_free(r->values);
+    eff_free(r->storage);
+    *r = (EffRanges){0};
+}
+
+typedef struct RangeSlot {
+    EffReferenceSession *session;
+    EffRanges ranges;
+    float *input, *logits;
+    const EffGraph *g;
+    int bad_node; /* first whose output is not finite; -1 */
+} RangeSlot;
+
+typedef struct RangeJob {
+    RangeSlot *slots;
+    const EffGraph *g;
+    size_t n_pixels;
+} RangeJob;
+
+static void note_range(void *ctx, int node, EffShape shape, const float *data)
+{
+    RangeSlot *slot = ctx;
+    const EffRange *r = &slot->ranges.values[slot->g->nodes[node].out];
+    const size_t n = (size_t)shape.h * (size_t)shape.w;
+    float *restrict min = r->min, *restrict max = r->max;
+    for (size_t p = 0; p < n; p++, data += shape.c) {
+        for (int c = 0; c < shape.c; c++) {
+            min[c] = data[c] < min[c] ? data[c] : min[c];
+            max[c] = data[c] > max[c] ? data[c] : max[c];
+        }
+    }
+    /* A NaN never wins a comparison, but it spreads through sums: the last pixel of the logits shows it. */
+    for (int c = 0; c < shape.c; c++) {
+        if (!(fabsf(min[c]) <= 3e38f && fabsf(max[c]) <= 3e38f) && slot->bad_node < 0)
+            slot->bad_node = node;
+    }
+}
+
+static EffStatus observe_picture(void *ctx, size_t picture, int worker, const uint8_t *pixels)
+{
+    RangeJob *job = ctx;
+    RangeSlot *slot = &job->slots[worker];
+    eff_graph_normalize(job->g, slot->input, pixels);
+    eff_reference_run_tapped(slot->session, slot->input, slot->logits, note_range, slot);
+    for (int i = 0; i < job->g->n_classes; i++) {
+        if (!isfinite(slot->logits[i]) && slot->bad_node < 0)
+            slot->bad_node = job->g->n_nodes - 1;
+    }
+    if (slot->bad_node >= 0)
+        return eff_fail(EFF_ERR_FORMAT, "%s: not finite on picture %zu; are these the right weights and --arch?",
+                        job->g->nodes[slot->bad_node].name, picture);
+    return EFF_OK;
+}
+
+EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReference *reference,
+                             const EffPictures *pictures, const EffQuantizeOptions *options)
+{
+    const size_t n_slots = (size_t)(options->n_threads ? options->n_threads : eff_cpu_count());
+    RangeJob job = {.g = g, .n_pixels = (size_t)g->pre.size * (size_t)g->pre.size};
+    EffStatus st = EFF_OK;
+    job.slots = eff_calloc(n_slots, sizeof *job.slots);
+    if (job.slots == NULL)
+        return eff_fail_nomem(n_slots * sizeof *job.slots, "calibration");
+    for (size_t i = 0; i < n_slots && st == EFF_OK; i++) {
+        RangeSlot *slot = &job.slots[i];
+        slot->g = g;
+        slot->bad_node = -1;
+        slot->input = eff_calloc(job.n_pixels * 3, sizeof *slot->input);
+        slot->logits = eff_calloc((size_t)g->n_classes, sizeof *slot->logits);
+        if (slot->input == NULL || slot->logits == NULL)
+            st = eff_fail_nomem(job.n_pixels * 3 * sizeof *slot->input, "calibration");
+        if (st == EFF_OK && (st = ranges_create(&slot->ranges, g)) == EFF_OK)
+            st = eff_reference_session_create(&slot->session, reference, 1);
+    }
+    if (st == EFF_OK)
+        st = eff_each_picture(pictures, options, "observing ranges", g->pre.size, observe_picture, NULL, &job);
+    for (size_t i = 1; i < n_slots && st == EFF_OK; i++) {
+        for (int v = 0; v < g->n_values; v++) {
+            EffRange *a = &job.slots[0].ranges.values[v];
+            const EffRange *b = &job.slots[i].ranges.values[v];
+            for (int c = 0; c < a->c; c++) {
+                a->min[c] = fminf(a->min[c], b->min[c]);
+                a->max[c] = fmaxf(a->max[c], b->max[c]);
+            }
+        }
+    }
+    if (st == EFF_OK) {
+        *out = job.slots[0].ranges;
+        job.slots[0].ranges = (EffRanges){0};
+    }
+    for (size_t i = 0; i < n_slots; i++) {
+        eff_reference_session_free(job.slots[i].session);
+        eff_ranges_free(&job.slots[i].ranges);
+        eff_free(job.slots[i].input);
+        eff_free(job.slots[i].logits);
+    }
+    eff_free(job.slots);
+    return st;
+}

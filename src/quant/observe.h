@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Observing a float network over pictures. What is kept is a few numbers a channel, however many pictures there are,
+ * and it does not depend on the number of threads: minima and maxima are exact, and sums are added up in the pictures'
+ * order.
+ */
+#ifndef EFF_QUANT_OBSERVE_H
+#define EFF_QUANT_OBSERVE_H
+
+#include "effnet/compile.h"
+#include "graph/ir.h"
+
+/* Smallest and largest value of each channel of a node's output, over all pictures and positions; 0 is always inside.
+ */
+typedef struct EffRange {
+    float *min, *max; /* [c] */
+    int c;
+} EffRange;
+
+typedef struct EffRanges {
+    EffRange *values; /* [n_values]; c = 0 for values that no node computes */
+    int n_values;
+    float *storage;
+} EffRanges;
+
+/* Over all channels. */
+float eff_range_min(const EffRange *r);
+float eff_range_max(const EffRange *r);
+/* Largest magnitude over all channels. */
+float eff_range_abs(const EffRange *r);
+
+/*
+ * Run the network over all pictures and note the ranges of every value. The graph is folded, its activations not fused.
+ * @return EFF_OK (eff_ranges_free), what the picture source returned, EFF_ERR_FORMAT for values that are not finite,
+ *         EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED.
+ */
+EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReference *reference,
+                             const EffPictures *pictures, const EffQuantizeOptions *options);
+void eff_ranges_free(EffRanges *r);
+
+/*
+ * Call fn(ctx, picture, worker, pixels) for pictures [0, n) from options->n_threads threads, in rounds: fn runs for a
+ * round of as many pictures as there are threads, then commit(ctx, worker) once a picture in order. Either may be NULL.
+ */
+typedef EffStatus eff_each_fn(void *ctx, size_t picture, int worker, const uint8_t *pixels);
+typedef void eff_commit_fn(void *ctx, int worker);
+EffStatus eff_each_picture(const EffPictures *pictures, const EffQuantizeOptions *options, const char *phase, int size,
+                           eff_each_fn *fn, eff_commit_fn *commit, void *ctx);
+
+#endif
