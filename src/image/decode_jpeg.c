@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JPEG through libjpeg(-turbo) with its accurate DCT and smooth upsampling, the defaults that Pillow keeps, so that
+ * pixels are equal. Baseline, progressive and arithmetic coding, 8 bits; gray, YCbCr, RGB, CMYK and YCCK.
+ *
+ * Damage is an error here: libjpeg would go on with grey, and a classifier would answer confidently about it.
+ */
+#include "image/decode.h"
+
+#include "base/mem.h"
+#include "base/status.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+
+/*
+ * Every scan of a progressive file walks the whole picture but may hold a few bytes only; encoders write about ten.
+ * So both the count and the work (scans x pixels) are bounded.
+ */
+enum { MAX_SCANS = 500 };
+static const uint64_t max_scanned_pixels = 4000000000u;
+
+/* All state lives here and not in locals, since locals are lost in a longjmp. */
+typedef struct JpegReader {
+    struct jpeg_decompress_struct d;
+    struct jpeg_error_mgr errors;
+    struct jpeg_progress_mgr progress;
+    jmp_buf jump;
+    const EffPictureFile *file;
+    EffPicture *out;
+    uint8_t *cmyk; /* one row */
+    EffStatus status;
+} JpegReader;
+
+static _Noreturn void give_up(JpegReader *r, EffStatus status)
+{
+    r->status = status;
+    longjmp(r->jump, 1);
+}
+
+static void on_error(j_common_ptr common)
+{
+    JpegReader *r = common->client_data;
+    char why[JMSG_LENGTH_MAX];
+    common->err->format_message(common, why);
+    switch (common->err->msg_code) {
+    case JERR_OUT_OF_MEMORY: give_up(r, eff_fail_nomem(0, r->file->name));
+    case JERR_ARITH_NOTIMPL:
+    case JERR_BAD_PRECISION:
+    case JERR_CCIR601_NOTIMPL:
+    case JERR_COMPONENT_COUNT:
+    case JERR_CONVERSION_NOTIMPL:
+    case JERR_FRACT_SAMPLE_NOTIMPL:
+    case JERR_NOTIMPL:
+    case JERR_NOT_COMPILED:
+    case JERR_SOF_UNSUPPORTED:
+        give_up(r,
+                eff_fail(EFF_ERR_UNSUPPORTED, "%s: a kind of JPEG that is not read here (%s); convert it to baseline",
+                         r->file->name, why));
+    default:
+        give_up(r, eff_fail(EFF_ERR_FORMAT, "%s: truncated or damaged JPEG (%s); fetch the file again", r->file->name,
+                            why));
+    }
+}
+
+static void on_message(j_common_ptr common, int level)
+{
+    if (level >= 0)
+        return; /* a trace */
+    switch (common->err->msg_code) {
+    case JWRN_ADOBE_XFORM:
+    case JWRN_EXTRANEOUS_DATA: /* stuffing between segments: cameras do it, pixels do not suffer */
+    case JWRN_JFIF_MAJOR: return;
+    default: on_error(common);
+    }
+}
+
+static void on_progress(j_common_ptr common)
+{
+    JpegReader *r = common->client_data;
+    const uint64_t n_scans = (uint64_t)r->d.input_scan_number;
+    if (n_scans > MAX_SCANS || n_scans * r->d.image_width * r->d.image_height > max_scanned_pixels)
+        give_up(r, eff_fail(EFF_ERR_LIMIT, "%s: %u x %u pixels in more than %u scans; save it as a baseline JPEG",
+                            r->file->name, r->d.image_width, r->d.image_height, (unsigned)n_scans - 1));
+}
+
+/* Inks to light, with Pillow's rounding. `cmyk` is inverted (255 is no ink), as Adobe writes it and Pillow assumes. */
+static void cmyk_to_rgb(uint8_t *rgb, const uint8_t *cmyk, int n_pixels)
+{
+    for (int i = 0; i < n_pixels; i++, rgb += 3, cmyk += 4) {
+        const unsigned light = cmyk[3];
+        for (int c = 0; c < 3; c++) {
+            const unsigned t = (255u - cmyk[c]) * light + 128; /* / 255, rounded */
+            rgb[c] = (uint8_t)(light - ((t + (t >> 8)) >> 8));
+        }
+    }
+}
+
+static void read_orientation(JpegReader *r)
+{
+    for (const struct jpeg_marker_struct *m = r->d.marker_list; m != NULL; m = m->next) {
+        if (m->marker != JPEG_APP0 + 1 || m->data_length < 6 || memcmp(m->data, "Exif\0", 6) != 0)
+            continue;
+        const EffStatus st = eff_exif_orientation(&r->out->orientation, m->data, m->data_length, r->file->name);
+        if (st != EFF_OK)
+            give_up(r, st);
+        return;
+    }
+}
+
+static void read_header(JpegReader *r)
+{
+    jpeg_create_decompress(&r->d);
+    r->progress.progress_monitor = on_progress;
+    r->d.progress = &r->progress;
+    jpeg_mem_src(&r->d, r->file->data, (unsigned long)r->file->size);
+    if (r->file->want_exif)
+        jpeg_save_markers(&r->d, JPEG_APP0 + 1, 0xffff);
+    jpeg_read_header(&r->d, TRUE);
+    const EffStatus st = eff_picture_check(r->file, r->d.image_width, r->d.image_height);
+    if (st != EFF_OK)
+        give_up(r, st);
+    if (r->d.num_components != 1 && r->d.num_components != 3 && r->d.num_components != 4)
+        give_up(r, eff_fail(EFF_ERR_UNSUPPORTED, "%s: a JPEG of %d components; convert it to gray, RGB or CMYK",
+                            r->file->name, r->d.num_components));
+    if (r->file->want_exif)
+        read_orientation(r);
+}
+
+static void read_pixels(JpegReader *r)
+{
+    const bool has_inks = r->d.num_components == 4;
+    r->d.out_color_space = has_inks ? JCS_CMYK : JCS_RGB;
+    const int width = (int)r->d.image_width;
+    const EffStatus st = eff_picture_alloc(r->out, r->file, width, (int)r->d.image_height);
+    if (st != EFF_OK)
+        give_up(r, st);
+    if (has_inks && (r->cmyk = eff_malloc((size_t)width * 4)) == NULL)
+        give_up(r, eff_fail_nomem((size_t)width * 4, r->file->name));
+    jpeg_start_decompress(&r->d);
+    while (r->d.output_scanline < r->d.output_height) {
+        uint8_t *rgb = r->out->image.pixels + (size_t)r->d.output_scanline * (size_t)width * 3;
+        uint8_t *row = has_inks ? r->cmyk : rgb;
+        jpeg_read_scanlines(&r->d, &row, 1);
+        if (has_inks)
+            cmyk_to_rgb(rgb, r->cmyk, width);
+    }
+    jpeg_finish_decompress(&r->d);
+}
+
+EffStatus eff_decode_jpeg(EffPicture *out, const EffPictureFile *file)
+{
+    JpegReader r = {.file = file, .out = out};
+    r.d.err = jpeg_std_error(&r.errors);
+    r.d.client_data = &r;
+    r.errors.error_exit = on_error;
+    r.errors.emit_message = on_message;
+    if (setjmp(r.jump) == 0) {
+        read_header(&r);
+        read_pixels(&r);
+    }
+    jpeg_destroy_decompress(&r.d);
+    eff_free(r.cmyk);
+    return r.status;
+}

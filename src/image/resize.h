@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The resizer behind eff_image_resize(): any window of the resized picture, without computing the rest. */
+#ifndef EFF_IMAGE_RESIZE_H
+#define EFF_IMAGE_RESIZE_H
+
+#include "effnet/image.h"
+
+#include <stdbool.h>
+
+/* The part [x, x + width) x [y, y + height) of a picture resized to full_width x full_height. */
+typedef struct EffResizeWindow {
+    int full_width, full_height;
+    int x, y, width, height;
+} EffResizeWindow;
+
+/*
+ * dst [height][width][channels of src] receives the window; it is byte-identical to cutting it out of the whole.
+ * `window` lies inside the full picture. @return EFF_OK, EFF_ERR_ARG, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ */
+EffStatus eff_resize_window(uint8_t *dst, const EffImage *src, const EffResizeWindow *window, EffInterpolation kernel);
+
+/* Does `src` look like a picture (pixels, sides in 1..65535, 1 or 3 channels)? EFF_OK or EFF_ERR_ARG. */
+EffStatus eff_resize_check_source(const EffImage *src);
+
+#endif
