@@ -16,4 +16,17 @@ eff_pool_u8_fn eff_pool_u8_c;
 
 void eff_kernels_init_c(EffKernels *k);
 
+/* x86: these symbols exist on that architecture only. */
+extern const EffPwKernel eff_pw_u8s8_12x32_avx512vnni, eff_pw_u8s8_12x32_avx512vbmi;
+extern const EffDwKernel eff_dw_u8s8_4x16_avx512vnni, eff_dw_u8s8_4x16_avx512vbmi;
+extern const EffFcKernel eff_fc_s16_avx512vnni;
+eff_fc_epilogue_fn eff_fc_epilogue_avx512vnni;
+eff_quant_fn eff_quant_s16u8_avx512vnni;
+eff_add_s16_fn eff_add_s16_avx512vnni;
+eff_pool_s16_fn eff_pool_s16_avx512vnni;
+eff_pool_u8_fn eff_pool_u8_avx512vnni;
+
+void eff_kernels_init_avx512vnni(EffKernels *k);
+void eff_kernels_init_avx512vbmi(EffKernels *k);
+
 #endif

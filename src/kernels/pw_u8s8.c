@@ -60,6 +60,7 @@ static void run(const EffPw *op, const EffPwIo *io)
     const int32_t *bias = io->bias ? io->bias : e->bias;
     const int n = eff_ch_pad(op->out_ch);
     assert(io->src_stride >= (size_t)(op->in_ch + 3) / 4 * 4);
+    assert(io->residual == NULL || e->kind == EFF_OUT_S16);
     for (size_t p = 0; p < io->n_pixels; p++) {
         const uint8_t *src = io->src + p * io->src_stride;
         for (int o = 0; o < n; o++) {
@@ -70,7 +71,7 @@ static void run(const EffPw *op, const EffPwIo *io)
                 continue;
             }
             int16_t y = eff_epilogue_s16(e, o, acc);
-            if (e->kind == EFF_OUT_S16 && io->residual)
+            if (io->residual)
                 y = eff_adds16(y, io->residual[at]);
             if (io->dst_s16)
                 io->dst_s16[at] = y;

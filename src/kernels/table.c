@@ -8,5 +8,12 @@
 void eff_kernels_init(EffKernels *k, unsigned cpu)
 {
     eff_kernels_init_c(k);
+#if EFF_ARCH_X86_64
+    if (cpu & EFF_CPU_AVX512VNNI)
+        eff_kernels_init_avx512vnni(k);
+    if (cpu & EFF_CPU_AVX512VBMI)
+        eff_kernels_init_avx512vbmi(k);
+#else
     (void)cpu;
+#endif
 }

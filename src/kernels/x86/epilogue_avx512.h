@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The epilogue on AVX-512, four pixels by 16 channels at a time. Static, for *_avx512*.c files only, after one of the
+ * lookup headers.
+ *
+ * Order of words: vpackssdw of pixels p, p + 1 leaves in each 128-bit lane l
+ *
+ *     | p: channels 4l .. 4l+3 | p+1: channels 4l .. 4l+3 |        "pair order"
+ *
+ * so parameters are duplicated by 64 bits. vpackuswb of two such vectors gives, in lane l, four dwords: the channels
+ * 4l .. 4l+3 of pixels 0, 1, 2, 3.                                  "P4C16"
+ */
+#ifndef EFF_KERNELS_X86_EPILOGUE_AVX512_H
+#define EFF_KERNELS_X86_EPILOGUE_AVX512_H
+
+#include "base/compiler.h"
+#include "kernels/epilogue.h"
+
+#include <immintrin.h>
+#include <stdbool.h>
+
+typedef __m512i Z;
+
+/* What a kernel is specialised for: the epilogue's kind, and of ACT the function. */
+typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_RELU, MODE_STAIR, MODE_INTERP } Mode;
+
+static inline Mode epilogue_mode(const EffEpilogue *e)
+{
+    if (e->kind == EFF_OUT_U8_CLAMP)
+        return MODE_CLAMP;
+    if (e->kind == EFF_OUT_S16)
+        return MODE_LINEAR;
+    switch (e->act.kind) {
+    case EFF_ACT_RELU: return MODE_RELU;
+    case EFF_ACT_STAIR: return MODE_STAIR;
+    case EFF_ACT_INTERP: return MODE_INTERP;
+    case EFF_ACT_NONE: break;
+    }
+    return MODE_LINEAR;
+}
+
+/* 16 words in pair order. */
+static EFF_ALWAYS_INLINE Z load_pairs(const int16_t *p)
+{
+    const Z by_two = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_epi64(by_two, _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p)));
+}
+
+/* 16 words for both halves of a vector: two pixels, one after the other. */
+static EFF_ALWAYS_INLINE Z load_twice(const int16_t *p)
+{
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* Two vectors of 32 words, in pair order: pixels 0, 1 and 2, 3. */
+typedef struct Words {
+    Z p01, p23;
+} Words;
+
+static EFF_ALWAYS_INLINE Words shift_left(Words w, int n)
+{
+    for (int i = 0; i < n; i++) {
+        w.p01 = _mm512_adds_epi16(w.p01, w.p01);
+        w.p23 = _mm512_adds_epi16(w.p23, w.p23);
+    }
+    return w;
+}
+
+static EFF_ALWAYS_INLINE Words acc_to_words(const EffEpilogue *e, int c, const Z acc[4])
+{
+    const Z s = _mm512_loadu_si512(e->shift + c);
+    return (Words){_mm512_packs_epi32(_mm512_srav_epi32(acc[0], s), _mm512_srav_epi32(acc[1], s)),
+                   _mm512_packs_epi32(_mm512_srav_epi32(acc[2], s), _mm512_srav_epi32(acc[3], s))};
+}
+
+static EFF_ALWAYS_INLINE Z interp(const EffAct *act, Z a)
+{
+    const __m128i h = _mm_cvtsi32_si128(act->h), up = _mm_cvtsi32_si128(15 - act->h);
+    const Z b = _mm512_min_epi16(a, _mm512_set1_epi16((int16_t)((EFF_KNOTS << act->h) - 1)));
+    const Z i = _mm512_srl_epi16(b, h);
+    const Z r = _mm512_and_si512(_mm512_sll_epi16(b, up), _mm512_set1_epi16(INT16_MAX));
+    const Z knot = _mm512_permutex2var_epi16(_mm512_loadu_si512(act->knot), i, _mm512_loadu_si512(act->knot + 32));
+    const Z slope = _mm512_permutex2var_epi16(_mm512_loadu_si512(act->slope), i, _mm512_loadu_si512(act->slope + 32));
+    return _mm512_adds_epi16(knot, _mm512_mulhrs_epi16(slope, r));
+}
+
+static EFF_ALWAYS_INLINE Words activate(const EffAct *act, Mode mode, Words y)
+{
+    const Z none = _mm512_setzero_si512();
+    const Words pos = {_mm512_max_epi16(y.p01, none), _mm512_max_epi16(y.p23, none)};
+    /* |y| <= 32767: a multiplier below 2^15 cannot give -32768. */
+    const Words a = {_mm512_abs_epi16(y.p01), _mm512_abs_epi16(y.p23)};
+    Z g0, g1;
+    if (mode == MODE_LINEAR)
+        return y;
+    if (mode == MODE_RELU)
+        return pos;
+    if (mode == MODE_STAIR) {
+        const __m128i h = _mm_cvtsi32_si128(act->h), up = _mm_cvtsi32_si128(act->g_shift);
+        stair_lookup(act->stair, _mm512_srl_epi16(a.p01, h), _mm512_srl_epi16(a.p23, h), &g0, &g1);
+        g0 = _mm512_sll_epi16(g0, up);
+        g1 = _mm512_sll_epi16(g1, up);
+    } else {
+        g0 = interp(act, a.p01);
+        g1 = interp(act, a.p23);
+    }
+    return (Words){_mm512_subs_epi16(pos.p01, g0), _mm512_subs_epi16(pos.p23, g1)};
+}
+
+/* y of S16 and ACT for channels c .. c + 15. */
+static EFF_ALWAYS_INLINE Words epilogue_words(const EffEpilogue *e, Mode mode, int c, const Z acc[4])
+{
+    const Words t = shift_left(acc_to_words(e, c, acc), e->pre_shift);
+    const Z m = load_pairs(e->mult + c);
+    return activate(&e->act, mode, (Words){_mm512_mulhrs_epi16(t.p01, m), _mm512_mulhrs_epi16(t.p23, m)});
+}
+
+/* u8 output of any mode as P4C16. */
+static EFF_ALWAYS_INLINE Z epilogue_p4c16(const EffEpilogue *e, Mode mode, int c, const Z acc[4])
+{
+    const Z zero = load_pairs(e->zero + c);
+    Words q;
+    if (mode == MODE_CLAMP) {
+        const Words t = acc_to_words(e, c, acc);
+        const Z o = load_pairs(e->mult + c), top = load_pairs(e->top + c);
+        q.p01 = _mm512_min_epi16(_mm512_mulhrs_epi16(t.p01, o), top);
+        q.p23 = _mm512_min_epi16(_mm512_mulhrs_epi16(t.p23, o), top);
+    } else {
+        const Words y = shift_left(epilogue_words(e, mode, c, acc), e->post_shift);
+        const Z o = load_pairs(e->omult + c);
+        q.p01 = _mm512_mulhrs_epi16(y.p01, o);
+        q.p23 = _mm512_mulhrs_epi16(y.p23, o);
+    }
+    return _mm512_packus_epi16(_mm512_adds_epi16(q.p01, zero), _mm512_adds_epi16(q.p23, zero));
+}
+
+/* Pair order to two pixels of 16 channels, one after the other. */
+static EFF_ALWAYS_INLINE Z pairs_to_pixels(Z pairs)
+{
+    return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), pairs);
+}
+
+/* Where four pixels of an NHWC output go. */
+typedef struct Pixels {
+    uint8_t *u8;
+    int16_t *s16;
+    const int16_t *residual;
+    size_t stride; /* channels a pixel */
+    int n;         /* 1..4 pixels are stored */
+} Pixels;
+
+static EFF_ALWAYS_INLINE void store_u8x16(const Pixels *to, int c, Z four)
+{
+    uint8_t *dst = to->u8 + c;
+    _mm_storeu_si128((__m128i *)dst, _mm512_castsi512_si128(four));
+    if (to->n > 1)
+        _mm_storeu_si128((__m128i *)(dst + to->stride), _mm512_extracti32x4_epi32(four, 1));
+    if (to->n > 2)
+        _mm_storeu_si128((__m128i *)(dst + 2 * to->stride), _mm512_extracti32x4_epi32(four, 2));
+    if (to->n > 3)
+        _mm_storeu_si128((__m128i *)(dst + 3 * to->stride), _mm512_extracti32x4_epi32(four, 3));
+}
+
+static EFF_ALWAYS_INLINE void store_u8_p4c16(const Pixels *to, int c, Z p4c16)
+{
+    const Z turn = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    store_u8x16(to, c, _mm512_permutexvar_epi32(turn, p4c16));
+}
+
+/* Channels c .. c + 31 of four pixels from two P4C16: stores of 32 bytes. */
+static EFF_ALWAYS_INLINE void store_u8_two_p4c16(const Pixels *to, int c, Z lo, Z hi)
+{
+    const Z p01 = _mm512_set_epi32(29, 25, 21, 17, 13, 9, 5, 1, 28, 24, 20, 16, 12, 8, 4, 0);
+    const Z p23 = _mm512_set_epi32(31, 27, 23, 19, 15, 11, 7, 3, 30, 26, 22, 18, 14, 10, 6, 2);
+    const Z a = _mm512_permutex2var_epi32(lo, p01, hi), b = _mm512_permutex2var_epi32(lo, p23, hi);
+    uint8_t *dst = to->u8 + c;
+    _mm256_storeu_si256((__m256i *)dst, _mm512_castsi512_si256(a));
+    if (to->n > 1)
+        _mm256_storeu_si256((__m256i *)(dst + to->stride), _mm512_extracti64x4_epi64(a, 1));
+    if (to->n > 2)
+        _mm256_storeu_si256((__m256i *)(dst + 2 * to->stride), _mm512_castsi512_si256(b));
+    if (to->n > 3)
+        _mm256_storeu_si256((__m256i *)(dst + 3 * to->stride), _mm512_extracti64x4_epi64(b, 1));
+}
+
+/* Pixels i, i + 1 of `to`. */
+static EFF_ALWAYS_INLINE void store_s16(const Pixels *to, int c, int i, Z two)
+{
+    int16_t *dst = to->s16 + (size_t)i * to->stride + c;
+    if (to->n > i)
+        _mm256_storeu_si256((__m256i *)dst, _mm512_castsi512_si256(two));
+    if (to->n > i + 1)
+        _mm256_storeu_si256((__m256i *)(dst + to->stride), _mm512_extracti64x4_epi64(two, 1));
+}
+
+static EFF_ALWAYS_INLINE Z add_residual(const Pixels *to, int c, int i, Z two)
+{
+    const int16_t *src = to->residual + (size_t)i * to->stride + c;
+    if (to->n <= i)
+        return two;
+    Z r = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)src));
+    if (to->n > i + 1)
+        r = _mm512_inserti64x4(r, _mm256_loadu_si256((const __m256i *)(src + to->stride)), 1);
+    return _mm512_adds_epi16(two, r);
+}
+
+/* S16 and ACT in all their outputs for channels c .. c + 15, from y in pair order. */
+static EFF_ALWAYS_INLINE void store_words(const EffEpilogue *e, const Pixels *to, int c, Words y)
+{
+    Words q = {pairs_to_pixels(y.p01), pairs_to_pixels(y.p23)};
+    if (to->residual) {
+        q.p01 = add_residual(to, c, 0, q.p01);
+        q.p23 = add_residual(to, c, 2, q.p23);
+    }
+    if (to->s16) {
+        store_s16(to, c, 0, q.p01);
+        store_s16(to, c, 2, q.p23);
+    }
+    if (to->u8) {
+        const Z o = load_twice(e->omult + c), zero = load_twice(e->zero + c);
+        q = shift_left(q, e->post_shift);
+        q.p01 = _mm512_adds_epi16(_mm512_mulhrs_epi16(q.p01, o), zero);
+        q.p23 = _mm512_adds_epi16(_mm512_mulhrs_epi16(q.p23, o), zero);
+        store_u8x16(to, c, pairs_to_pixels(_mm512_packus_epi16(q.p01, q.p23)));
+    }
+}
+
+#endif

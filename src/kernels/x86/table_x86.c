@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The x86 levels' entries in the table. Compiled for the baseline: it names kernels, and runs none. */
+#include "kernels/levels.h"
+
+void eff_kernels_init_avx512vnni(EffKernels *k)
+{
+    k->pw_u8s8 = eff_pw_u8s8_12x32_avx512vnni;
+    k->dw_u8s8 = eff_dw_u8s8_4x16_avx512vnni;
+    k->fc_s16 = eff_fc_s16_avx512vnni;
+    k->fc_epilogue = eff_fc_epilogue_avx512vnni;
+    k->quant_s16u8 = eff_quant_s16u8_avx512vnni;
+    k->add_s16 = eff_add_s16_avx512vnni;
+    k->pool_s16 = eff_pool_s16_avx512vnni;
+    k->pool_u8 = eff_pool_u8_avx512vnni;
+}
+
+void eff_kernels_init_avx512vbmi(EffKernels *k)
+{
+    k->pw_u8s8 = eff_pw_u8s8_12x32_avx512vbmi;
+    k->dw_u8s8 = eff_dw_u8s8_4x16_avx512vbmi;
+}
