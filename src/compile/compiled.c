@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a float network to a compiled model: observe, choose, lower, measure. */
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "compile/lower.h"
+#include "format/bin.h"
+#include "quant/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DEFAULT_REPORT_PICTURES = 32, ACTIVATION_PICTURES = 16 };
+
+struct EffCompiled {
+    EffPlan plan;
+    EffNodeReport *rows;
+    size_t n_rows;
+};
+
+void eff_compiled_free(EffCompiled *c)
+{
+    if (c == NULL)
+        return;
+    eff_plan_free(&c->plan);
+    eff_free(c->rows);
+    eff_free(c);
+}
+
+static EffStatus compiled_create(EffCompiled **out)
+{
+    *out = eff_calloc(1, sizeof **out);
+    return *out != NULL ? EFF_OK : eff_fail_nomem(sizeof **out, "the compiled model");
+}
+
+EffStatus eff_compile_float(EffCompiled **out, const EffGraph *g)
+{
+    EffCompiled *c;
+    EffStatus st = compiled_create(&c);
+    if (st != EFF_OK)
+        return st;
+    st = eff_lower_f32(&c->plan, g, true);
+    if (st != EFF_OK) {
+        eff_compiled_free(c);
+        return st;
+    }
+    *out = c;
+    return EFF_OK;
+}
+
+/* A part of the pictures, evenly spread. */
+typedef struct Some {
+    const EffPictures *all;
+    size_t n;
+} Some;
+
+static EffStatus get_some(void *ctx, size_t i, uint8_t *pixels)
+{
+    const Some *some = ctx;
+    return some->all->get(some->all->ctx, i * some->all->n / some->n, pixels);
+}
+
+static EffPictures take_some(Some *some, const EffPictures *all, size_t most)
+{
+    *some = (Some){.all = all, .n = all->n < most ? all->n : most};
+    return (EffPictures){.n = some->n, .get = get_some, .ctx = some};
+}
+
+static const char *act_name(EffActKind kind)
+{
+    return kind == EFF_ACT_STAIR ? "stair" : kind == EFF_ACT_INTERP ? "interp" : "";
+}
+
+static EffStatus make_rows(EffCompiled *c, const EffGraph *g, const EffTensorError *errors, const EffActChoice *choices,
+                           size_t n_choices)
+{
+    static const char *const types[] = {[EFF_TENSOR_U8] = "u8", [EFF_TENSOR_S16] = "s16", [EFF_TENSOR_F32] = "f32"};
+    c->rows = eff_calloc((size_t)c->plan.n_tensors, sizeof *c->rows);
+    if (c->rows == NULL)
+        return eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *c->rows, "the report");
+    for (int t = 0; t < c->plan.n_tensors; t++) {
+        if (errors[t].node < 0)
+            continue;
+        const EffNode *node = &g->nodes[errors[t].node];
+        EffNodeReport *row = &c->rows[c->n_rows++];
+        *row = (EffNodeReport){.name = c->plan.tensors[t].name,
+                               .type = types[c->plan.tensors[t].type],
+                               .sqnr_db = eff_error_sqnr_db(&errors[t]),
+                               .cosine = eff_error_cosine(&errors[t]),
+                               .act_sqnr_db = NAN,
+                               .act_u8_sqnr_db = NAN,
+                               .act = ""};
+        for (size_t i = 0; i < n_choices && node->op == EFF_OP_ACT; i++) {
+            if (choices[i].conv == g->values[node->in[0]].producer) {
+                row->act = act_name(choices[i].kind);
+                row->act_sqnr_db = choices[i].kind == EFF_ACT_STAIR ? choices[i].stair_db : choices[i].interp_db;
+                row->act_u8_sqnr_db = choices[i].u8_db;
+            }
+        }
+    }
+    return EFF_OK;
+}
+
+static EffStatus measure(EffCompiled *c, const EffGraph *g, const EffReference *reference, const EffPictures *pictures,
+                         const EffQuantizeOptions *options, const EffActChoice *choices, size_t n_choices)
+{
+    Some some;
+    const EffPictures part =
+        take_some(&some, pictures, options->n_report ? options->n_report : DEFAULT_REPORT_PICTURES);
+    EffModel *model = NULL;
+    EffTensorError *errors = eff_calloc((size_t)c->plan.n_tensors, sizeof *errors);
+    EffStatus st = errors != NULL ? eff_compiled_model(&model, c, NULL)
+                                  : eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *errors, "the report");
+    if (st == EFF_OK)
+        st = eff_compare_tensors(errors, &c->plan, model, g, reference, &part, options);
+    if (st == EFF_OK)
+        st = make_rows(c, g, errors, choices, n_choices);
+    eff_model_close(model);
+    eff_free(errors);
+    return st;
+}
+
+EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
+                       const EffQuantizeOptions *options)
+{
+    static const EffQuantizeOptions defaults = {0};
+    const EffQuantizeOptions *o = options != NULL ? options : &defaults;
+    if (pictures->n == 0)
+        return eff_fail(EFF_ERR_ARG, "no pictures to calibrate on; name a folder that holds some");
+    EffReference *reference = NULL;
+    EffRanges ranges = {0};
+    EffCompiled *c = NULL;
+    size_t n_choices = 0;
+    Some some;
+    const EffPictures part = take_some(&some, pictures, ACTIVATION_PICTURES);
+    EffActChoice *choices = eff_calloc((size_t)g->n_nodes, sizeof *choices);
+    EffStatus st = choices != NULL ? compiled_create(&c) : eff_fail_nomem((size_t)g->n_nodes, "activations");
+    if (st == EFF_OK)
+        st = eff_reference_create(&reference, g);
+    if (st == EFF_OK)
+        st = eff_observe_ranges(&ranges, g, reference, pictures, o);
+    if (st == EFF_OK) {
+        n_choices = eff_find_activations(choices, g, &ranges);
+        st = eff_choose_activations(choices, n_choices, g, reference, &part, o);
+    }
+    if (st == EFF_OK)
+        st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices);
+    if (st == EFF_OK)
+        st = measure(c, g, reference, pictures, o, choices, n_choices);
+    eff_free(choices);
+    eff_ranges_free(&ranges);
+    eff_reference_free(reference);
+    if (st != EFF_OK) {
+        eff_compiled_free(c);
+        return st;
+    }
+    *out = c;
+    return EFF_OK;
+}
+
+EffStatus eff_compiled_set_labels(EffCompiled *c, const char *const *labels)
+{
+    const size_t n = (size_t)c->plan.n_classes;
+    char **copy = eff_calloc(n, sizeof *copy);
+    if (copy == NULL)
+        return eff_fail_nomem(n * sizeof *copy, "labels");
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = eff_strdup(labels[i]);
+        if (copy[i] == NULL) {
+            for (size_t k = 0; k < i; k++)
+                eff_free(copy[k]);
+            eff_free(copy);
+            return eff_fail_nomem(strlen(labels[i]), "a label");
+        }
+    }
+    for (size_t i = 0; c->plan.labels != NULL && i < n; i++)
+        eff_free(c->plan.labels[i]);
+    eff_free(c->plan.labels);
+    c->plan.labels = copy;
+    return EFF_OK;
+}
+
+EffStatus eff_compiled_set_provenance(EffCompiled *c, const char *json)
+{
+    char *copy = eff_strdup(json);
+    if (copy == NULL)
+        return eff_fail_nomem(strlen(json), "provenance");
+    eff_free(c->plan.provenance);
+    c->plan.provenance = copy;
+    return EFF_OK;
+}
+
+EffStatus eff_compiled_write(const EffCompiled *c, const char *path)
+{
+    EffBytes bytes = {0};
+    EffStatus st = eff_bin_write(&bytes, &c->plan);
+    if (st == EFF_OK)
+        st = eff_file_write_atomic(path, bytes.data, bytes.size);
+    eff_free(bytes.data);
+    return st;
+}
+
+EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *cpu)
+{
+    EffBytes bytes = {0};
+    EffStatus st = eff_bin_write(&bytes, &c->plan);
+    if (st == EFF_OK)
+        st = eff_model_read(out, bytes.data, bytes.size, c->plan.name, cpu);
+    eff_free(bytes.data);
+    return st;
+}
+
+const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i)
+{
+    return i < c->n_rows ? &c->rows[i] : NULL;
+}
