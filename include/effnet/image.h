@@ -24,7 +24,8 @@ typedef struct EffDecodeOptions {
 /**
  * Decode a JPEG, PNG or WebP file in memory to RGB, as PIL's Image.open(...).convert("RGB") gives it. The format is
  * told by the first bytes, never by the name. CMYK and gray become RGB, 16 bits become 8, alpha is dropped, palettes
- * are expanded.
+ * are expanded. Unlike PIL, damage that a decoder could paint over is an error, and 16-bit gray keeps its high byte
+ * (PIL saturates it). Sides are at most 65535.
  *
  * @param name     the file's name, for messages.
  * @param options  NULL for the defaults.
@@ -43,16 +44,20 @@ void eff_image_free(EffImage *image);
 
 /**
  * Resize, byte-identical to Pillow's Image.resize((width, height), kernel): separable, antialiased, horizontal pass
- * first, 8 bits between the passes, 22-bit fixed-point coefficients.
+ * first, 8 bits between the passes, 22-bit fixed-point coefficients. Pillow up to 12.1 is meant: 12.2 (for pictures
+ * more than 100 times as tall as wide) and 13.0 (where it is cheaper) run the vertical pass first.
  *
  * @param width, height  1..65535 each.
- * @return EFF_OK (free with eff_image_free), EFF_ERR_ARG, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ * @return EFF_OK (free with eff_image_free), EFF_ERR_ARG, EFF_ERR_LIMIT (more than 1 GiB between the passes),
+ * EFF_ERR_NOMEM. `out` is untouched on failure.
  */
 EffStatus eff_image_resize(EffImage *out, const EffImage *src, int width, int height, EffInterpolation kernel);
 
 /**
  * Picture to network input, 8 bits: resize the short side to floor(size / crop) (the long side to trunc(short' * long /
  * short)), cut the centre at round-half-even((n - size) / 2).
+ *
+ * Only the crop is computed, so that narrow pictures and large ones cost no memory for what is cut away.
  *
  * @param dst  receives [size][size][3] RGB; gray pictures are copied to all three channels.
  * @return EFF_OK, EFF_ERR_ARG, EFF_ERR_LIMIT, EFF_ERR_NOMEM.

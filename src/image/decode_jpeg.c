@@ -24,7 +24,7 @@
 enum { MAX_SCANS = 500 };
 static const uint64_t max_scanned_pixels = 4000000000u;
 
-/* All state lives here and not in locals, since locals are lost in a longjmp. */
+/* All state lives here, in a frame above the setjmp: what is local to that one may be lost in a longjmp. */
 typedef struct JpegReader {
     struct jpeg_decompress_struct d;
     struct jpeg_error_mgr errors;
@@ -152,6 +152,14 @@ static void read_pixels(JpegReader *r)
     jpeg_finish_decompress(&r->d);
 }
 
+static void run(JpegReader *r)
+{
+    if (setjmp(r->jump) == 0) {
+        read_header(r);
+        read_pixels(r);
+    }
+}
+
 EffStatus eff_decode_jpeg(EffPicture *out, const EffPictureFile *file)
 {
     JpegReader r = {.file = file, .out = out};
@@ -159,10 +167,7 @@ EffStatus eff_decode_jpeg(EffPicture *out, const EffPictureFile *file)
     r.d.client_data = &r;
     r.errors.error_exit = on_error;
     r.errors.emit_message = on_message;
-    if (setjmp(r.jump) == 0) {
-        read_header(&r);
-        read_pixels(&r);
-    }
+    run(&r);
     jpeg_destroy_decompress(&r.d);
     eff_free(r.cmyk);
     return r.status;

@@ -16,6 +16,7 @@
 
 enum { MAX_CHUNKS = 128, MAX_CHUNK_BYTES = 1 << 20, HEADER_BYTES = 33 };
 
+/* All state lives here, in a frame above the setjmp: what is local to that one may be lost in a longjmp. */
 typedef struct PngReader {
     png_structp png;
     png_infop info;
@@ -106,6 +107,14 @@ static void read_pixels(PngReader *r)
     }
 }
 
+static void run(PngReader *r)
+{
+    if (setjmp(png_jmpbuf(r->png)) == 0) {
+        read_header(r);
+        read_pixels(r);
+    }
+}
+
 EffStatus eff_decode_png(EffPicture *out, const EffPictureFile *file)
 {
     if (file->size < HEADER_BYTES || memcmp(file->data + 12, "IHDR", 4) != 0)
@@ -119,12 +128,10 @@ EffStatus eff_decode_png(EffPicture *out, const EffPictureFile *file)
     if (r.png == NULL)
         return eff_fail_nomem(0, file->name);
     r.info = png_create_info_struct(r.png);
-    if (r.info == NULL) {
+    if (r.info != NULL)
+        run(&r);
+    else
         r.status = eff_fail_nomem(0, file->name);
-    } else if (setjmp(png_jmpbuf(r.png)) == 0) {
-        read_header(&r);
-        read_pixels(&r);
-    }
     png_destroy_read_struct(&r.png, &r.info, NULL);
     return r.status;
 }

@@ -9,8 +9,9 @@
  *   fixed    weight * 2^22, rounded half away from zero
  *   output   clamp((2^21 + sum of pixel * fixed) >> 22, 0, 255)
  *
- * The horizontal pass comes first, and rounds to 8 bits; a pass whose axis keeps its size is left out. Rows go through
- * a ring just tall enough for one output row's taps, so that the picture between the passes stays in the cache.
+ * The horizontal pass comes first, and rounds to 8 bits; a pass whose axis keeps its size is left out. (Pillow 12.2 and
+ * later go vertically first for some shapes. Existing models were evaluated in the older order, so it is kept.) Rows go
+ * through a ring just tall enough for one output row's taps, so that the picture between the passes stays in the cache.
  */
 #include "image/resize.h"
 
