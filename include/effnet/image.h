@@ -43,9 +43,9 @@ EffStatus eff_image_open(EffImage *out, const char *path, const EffDecodeOptions
 void eff_image_free(EffImage *image);
 
 /**
- * Resize, byte-identical to Pillow's Image.resize((width, height), kernel): separable, antialiased, horizontal pass
- * first, 8 bits between the passes, 22-bit fixed-point coefficients. Pillow up to 12.1 is meant: 12.2 (for pictures
- * more than 100 times as tall as wide) and 13.0 (where it is cheaper) run the vertical pass first.
+ * Resize, byte-identical to Pillow 13's Image.resize((width, height), kernel): separable, antialiased, 8 bits between
+ * the passes, 22-bit fixed-point coefficients; the horizontal pass first, unless the height shrinks by more than twice
+ * as many pixels as the width.
  *
  * @param width, height  1..65535 each.
  * @return EFF_OK (free with eff_image_free), EFF_ERR_ARG, EFF_ERR_LIMIT (more than 1 GiB between the passes),

@@ -9,9 +9,10 @@
  *   fixed    weight * 2^22, rounded half away from zero
  *   output   clamp((2^21 + sum of pixel * fixed) >> 22, 0, 255)
  *
- * The horizontal pass comes first, and rounds to 8 bits; a pass whose axis keeps its size is left out. (Pillow 12.2 and
- * later go vertically first for some shapes. Existing models were evaluated in the older order, so it is kept.) Rows go
- * through a ring just tall enough for one output row's taps, so that the picture between the passes stays in the cache.
+ * A pass rounds to 8 bits; one whose axis keeps its size is left out. The horizontal pass comes first, unless the
+ * height shrinks by more than twice the pixels that the width does: the order of Pillow 13 (up to 12.1 it was always
+ * horizontal first). Rows go through a ring just tall enough for one output row's taps, so that the picture between the
+ * passes stays in the cache.
  */
 #include "image/resize.h"
 
@@ -183,12 +184,15 @@ static void row_pass_rgb(uint8_t *dst, const uint8_t *src, const Axis *axis, int
     row_pass(dst, src, axis, width, 3);
 }
 
-/* State of one resize: source rows [next - ring rows, next) have gone through the horizontal pass. */
+/*
+ * State of one resize: source rows [next - ring rows, next) have gone through the horizontal pass. With the vertical
+ * pass first the ring is one row, of the source's width.
+ */
 typedef struct Resizer {
     const EffImage *src;
     const EffResizeWindow *window;
     Axis horizontal, vertical;
-    bool has_horizontal, has_vertical;
+    bool has_horizontal, has_vertical, vertical_first;
     uint8_t *ring;
     int n_ring, next;
     size_t row_bytes; /* of the window */
@@ -199,33 +203,35 @@ static const uint8_t *source_row(const Resizer *r, int y)
     return r->src->pixels + (size_t)y * (size_t)r->src->width * (size_t)r->src->channels;
 }
 
-static void horizontal_pass(const Resizer *r, uint8_t *dst, int y)
+static void horizontal_pass(const Resizer *r, uint8_t *dst, const uint8_t *row)
 {
     if (r->src->channels == 1)
-        row_pass_gray(dst, source_row(r, y), &r->horizontal, r->window->width);
+        row_pass_gray(dst, row, &r->horizontal, r->window->width);
     else
-        row_pass_rgb(dst, source_row(r, y), &r->horizontal, r->window->width);
+        row_pass_rgb(dst, row, &r->horizontal, r->window->width);
 }
 
-/* Row y of the source after the horizontal pass, or in place where there is none. */
-static const uint8_t *narrowed_row(const Resizer *r, int y)
+/* Row y of the source as the vertical pass takes it. */
+static const uint8_t *vertical_input(const Resizer *r, int y)
 {
+    if (r->vertical_first)
+        return source_row(r, y);
     if (!r->has_horizontal)
         return source_row(r, y) + (size_t)r->window->x * (size_t)r->src->channels;
     return r->ring + (size_t)(y % r->n_ring) * r->row_bytes;
 }
 
-static void vertical_pass(const Resizer *r, uint8_t *dst, int i)
+static void vertical_pass(const Resizer *r, uint8_t *dst, size_t n_bytes, int i)
 {
     const Taps taps = r->vertical.taps[i];
     const int32_t *wgt = r->vertical.wgt + (size_t)i * r->vertical.stride;
-    for (size_t x = 0; x < r->row_bytes; x += BLOCK) {
-        const size_t n = r->row_bytes - x < BLOCK ? r->row_bytes - x : BLOCK;
+    for (size_t x = 0; x < n_bytes; x += BLOCK) {
+        const size_t n = n_bytes - x < BLOCK ? n_bytes - x : BLOCK;
         int32_t acc[BLOCK];
         for (size_t j = 0; j < n; j++)
             acc[j] = 1 << (FIXED_BITS - 1);
         for (int t = 0; t < taps.n; t++) {
-            const uint8_t *restrict row = narrowed_row(r, taps.first + t) + x;
+            const uint8_t *restrict row = vertical_input(r, taps.first + t) + x;
             for (size_t j = 0; j < n; j++)
                 acc[j] += row[j] * wgt[t];
         }
@@ -236,9 +242,11 @@ static void vertical_pass(const Resizer *r, uint8_t *dst, int i)
 
 static EffStatus ring_alloc(Resizer *r)
 {
-    r->n_ring = r->vertical.max_taps;
+    const size_t source_bytes = (size_t)r->src->width * (size_t)r->src->channels;
+    r->n_ring = r->vertical_first ? 1 : r->vertical.max_taps;
     size_t n_bytes;
-    if (!eff_mul_size(&n_bytes, (size_t)r->n_ring, r->row_bytes) || n_bytes > max_ring_bytes)
+    if (!eff_mul_size(&n_bytes, (size_t)r->n_ring, r->vertical_first ? source_bytes : r->row_bytes) ||
+        n_bytes > max_ring_bytes)
         return eff_fail(EFF_ERR_LIMIT,
                         "resizing %d x %d to %d x %d needs more than 1 GiB between the passes; do it in "
                         "two steps",
@@ -253,18 +261,23 @@ static void resize_row(Resizer *r, uint8_t *dst, int i)
     const int y = r->window->y + i;
     if (!r->has_vertical) {
         if (r->has_horizontal)
-            horizontal_pass(r, dst, y);
+            horizontal_pass(r, dst, source_row(r, y));
         else
-            memcpy(dst, narrowed_row(r, y), r->row_bytes);
+            memcpy(dst, vertical_input(r, y), r->row_bytes);
+        return;
+    }
+    if (r->vertical_first) {
+        vertical_pass(r, r->ring, (size_t)r->src->width * (size_t)r->src->channels, i);
+        horizontal_pass(r, dst, r->ring);
         return;
     }
     if (r->has_horizontal) {
         const Taps taps = r->vertical.taps[i];
         r->next = r->next < taps.first ? taps.first : r->next;
         for (; r->next < taps.first + taps.n; r->next++)
-            horizontal_pass(r, r->ring + (size_t)(r->next % r->n_ring) * r->row_bytes, r->next);
+            horizontal_pass(r, r->ring + (size_t)(r->next % r->n_ring) * r->row_bytes, source_row(r, r->next));
     }
-    vertical_pass(r, dst, i);
+    vertical_pass(r, dst, r->row_bytes, i);
 }
 
 EffStatus eff_resize_window(uint8_t *dst, const EffImage *src, const EffResizeWindow *window, EffInterpolation kernel)
@@ -281,6 +294,8 @@ EffStatus eff_resize_window(uint8_t *dst, const EffImage *src, const EffResizeWi
         .has_vertical = window->full_height != src->height,
         .row_bytes = (size_t)window->width * (size_t)src->channels,
     };
+    const int shrinks_by = src->height - window->full_height;
+    r.vertical_first = r.has_horizontal && shrinks_by > 0 && shrinks_by > 2 * (src->width - window->full_width);
     EffStatus st = EFF_OK;
     if (r.has_horizontal)
         st = axis_init(&r.horizontal, src->width, window->full_width, window->x, window->width, kernel);

@@ -208,8 +208,8 @@ static void narrow_pictures_are_cheap(void **state)
     strip.width = 1;
     strip.height = 65535;
     EffImage dst = {0};
-    assert_int_equal(eff_image_resize(&dst, &strip, 65535, 1, EFF_INTERP_BOX), EFF_ERR_LIMIT);
-    assert_null(dst.pixels);
+    assert_int_equal(eff_image_resize(&dst, &strip, 65535, 1, EFF_INTERP_BOX), EFF_OK); /* vertical pass first */
+    eff_image_free(&dst);
     eff_image_free(&strip);
 }
 
