@@ -79,6 +79,7 @@ EffStatus eff_arch_find(EffArch *out, const char *name)
         return EFF_OK;
     }
     const char *near = eff_suggest(base, (const char *const *)variants, EFF_COUNT(variants), sizeof *variants);
-    return eff_fail(EFF_ERR_ARG, "unknown architecture '%s'%s%s%s; one of efficientnet-b0..b8, -l2, -lite0..4", name,
-                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    if (near != NULL)
+        return eff_fail(EFF_ERR_ARG, "unknown architecture '%s'; did you mean '%s'?", name, near);
+    return eff_fail(EFF_ERR_ARG, "unknown architecture '%s'; use one of efficientnet-b0..b8, -l2, -lite0..4", name);
 }

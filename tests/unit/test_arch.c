@@ -50,7 +50,7 @@ static void names_are_understood(void **state)
     assert_int_equal(arch.padding, EFF_PADDING_SYMMETRIC);
     assert_int_equal(arch.pre.size, 300);
     assert_int_equal(eff_arch_find(&arch, "efficientnet-liet0"), EFF_ERR_ARG);
-    assert_non_null(strstr(eff_last_message(), "did you mean 'efficientnet-lite0'"));
+    assert_non_null(strstr(eff_last_message(), "did you mean 'efficientnet-lite0'?"));
     assert_int_equal(eff_arch_find(&arch, ""), EFF_ERR_ARG);
     assert_int_equal(eff_arch_find(&arch, "b10"), EFF_ERR_ARG);
     for (size_t i = 0; eff_arch_name(i) != NULL; i++)
