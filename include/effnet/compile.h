@@ -121,6 +121,17 @@ EffStatus eff_weights_naming(EffNaming *out, const EffWeights *w);
  */
 EffStatus eff_graph_load(EffGraph *g, const EffWeights *w);
 
+/**
+ * Give a network from eff_graph_build() seeded weights: convolutions of variance 1 / fan-in, BatchNorm statistics
+ * measured on a synthetic picture so that activations keep unit variance, gains spread over 2^-2..2^2. The same on
+ * every machine.
+ * @return EFF_OK or EFF_ERR_NOMEM.
+ */
+EffStatus eff_graph_randomize(EffGraph *g, uint64_t seed);
+
+/** Fill pixels [size][size][3] with soft random colours and noise: input for networks with random weights. */
+void eff_synthetic_picture(uint8_t *pixels, int size, uint64_t seed);
+
 /** Run all passes: fold BatchNorm into the convolutions before it. The graph must have weights. @return EFF_OK,
  * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
