@@ -11,8 +11,26 @@
 #define EFF_FORMAT_PLAN_H
 
 #include "effnet/base.h"
+#include "kernels/quads.h"
 
-enum { EFF_PLAN_MAX_TENSORS = 100000, EFF_PLAN_MAX_STEPS = 100000, EFF_PLAN_NAME_BYTES = 96, EFF_PLAN_NONE = -1 };
+#include <stdbool.h>
+
+enum {
+    EFF_PLAN_MAX_TENSORS = 16384, /* the proof of the arena takes steps times tensors; the largest network has 1000 */
+    EFF_PLAN_MAX_STEPS = 16384,
+    EFF_PLAN_MAX_CLASSES = 65536,
+    EFF_PLAN_MAX_SIZE = 4096,      /* of the input */
+    EFF_PLAN_MAX_EXTENT = 16384,   /* rows or columns of a tensor */
+    EFF_PLAN_MAX_CHANNELS = 65536, /* of float tensors and logits; EFF_MAX_CH of the others */
+    EFF_PLAN_MAX_KERNEL = 64,      /* of float convolutions; stride too */
+    EFF_PLAN_NAME_BYTES = 96,
+    EFF_PLAN_NONE = -1
+};
+
+/* Most bytes of the arena, and of the scratch of one thread. */
+#define EFF_PLAN_MAX_ARENA ((uint64_t)1 << 33)
+/* Most bytes of a file. */
+#define EFF_PLAN_MAX_FILE ((uint64_t)1 << 32)
 
 typedef enum EffTensorType {
     EFF_TENSOR_U8 = 0, /* real = scale * (q - zero) */
@@ -43,8 +61,9 @@ typedef struct EffPlanTensor {
 
 typedef enum EffStepOp {
     /* int8. Kernels: kernels/table.h. `in`, `out`: see each. */
-    EFF_STEP_STEM = 0, /* in[0] pixels -> out[0] u8 NHWC or QUADS, or out[1] s16; WGT [o][ky][kx][3], BIAS [case][o] */
-    EFF_STEP_PW,       /* in[0] u8 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC or QUADS, and/or out[1] s16 */
+    EFF_STEP_STEM = 0, /* in[0] pixels -> out[0] u8 NHWC and/or out[1] s16, or out[0] QUADS; WGT [o][ky][kx][3] */
+    EFF_STEP_PW,       /* in[0] u8 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16, or out[0]
+                          QUADS without residual. out[1] may be in[1], or lie exactly where it lies. */
     EFF_STEP_DW,       /* in[0] u8 QUADS -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_QUADS,    /* in[0] u8 NHWC -> out[0] QUADS; ZERO: of the padding */
     EFF_STEP_POOL,     /* in[0] u8 or s16 NHWC -> out[1] s16 VECTOR: the mean with frac_bits more fraction bits */
@@ -126,6 +145,7 @@ typedef struct EffPlan {
     char **labels;         /* [n_classes], UTF-8, or NULL */
     char *provenance;      /* JSON text: source and its digest, options, tool version; or NULL */
     uint64_t params, macs; /* of the network before folding, for `info` */
+    size_t tensors_capacity, steps_capacity, data_capacity; /* of the arrays; kept by the functions below */
 } EffPlan;
 
 /* Release everything a plan owns, and zero it. */
@@ -137,10 +157,34 @@ EffStatus eff_plan_add_data(EffPlan *plan, EffPlanData *out, const void *bytes, 
 EffStatus eff_plan_add_tensor(EffPlan *plan, const EffPlanTensor *tensor, int *out);
 EffStatus eff_plan_add_step(EffPlan *plan, const EffPlanStep *step);
 
-/* Bytes that a tensor takes in the arena; QUADS are sized by the DW step that reads them. False on overflow. */
-int eff_plan_tensor_bytes(size_t *out, const EffPlan *plan, int tensor);
+/* Bytes of a step's data: NULL where it has none. */
+static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *step, EffDataSlot slot)
+{
+    return step->data[slot].n_bytes > 0 ? plan->data + step->data[slot].offset : NULL;
+}
 
-/* Set arena_offset of all tensors but the input, and arena_bytes, by lifetimes (base/arena.h). */
+/* "pw", "f32_conv": for messages and profiles. */
+const char *eff_step_op_name(int op);
+
+/*
+ * The step whose window gives a QUADS tensor its geometry, the first DW step that reads it, for each tensor;
+ * EFF_PLAN_NONE for the others. readers: [n_tensors].
+ */
+void eff_plan_quads_readers(const EffPlan *plan, int *readers);
+
+/* Geometry of the QUADS tensor that DW step `dw` reads. */
+void eff_plan_quads(EffQuads *out, const EffPlan *plan, const EffPlanStep *dw);
+
+/*
+ * Bytes that a tensor takes in the arena; `reader` as eff_plan_quads_readers() gives it. False when it is beyond
+ * EFF_PLAN_MAX_ARENA, or QUADS without a reader.
+ */
+bool eff_plan_tensor_bytes(size_t *out, const EffPlan *plan, int tensor, int reader);
+
+/*
+ * Set arena_offset of all tensors but the input, and arena_bytes, by lifetimes (base/arena.h). The sum of a PW step
+ * takes the place of its residual where that is not needed any more. @return EFF_OK, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ */
 EffStatus eff_plan_layout_arena(EffPlan *plan);
 
 /*

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Builds the kernels' operators from the canonical data of a plan. */
+#include "format/layer.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+/* ---- Memory and parameters ---- */
+
+static void *take(EffLayerMem *mem, size_t n_bytes)
+{
+    void *p = mem->base != NULL ? mem->base + mem->used : NULL;
+    mem->used += eff_align_up(n_bytes);
+    return p;
+}
+
+/* The data of a slot followed by zeros up to n_bytes; NULL where the step has none. */
+static const void *padded(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, EffDataSlot slot, size_t n_bytes)
+{
+    const void *src = eff_plan_data(plan, s, slot);
+    if (src == NULL)
+        return NULL;
+    void *dst = take(mem, n_bytes);
+    if (dst != NULL)
+        memcpy(dst, src, (size_t)s->data[slot].n_bytes);
+    return dst;
+}
+
+static const int16_t *params16(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, EffDataSlot slot)
+{
+    return padded(mem, plan, s, slot, (size_t)eff_param_pad(s->out_ch) * sizeof(int16_t));
+}
+
+static const int32_t *params32(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, EffDataSlot slot)
+{
+    return padded(mem, plan, s, slot, (size_t)eff_param_pad(s->out_ch) * sizeof(int32_t));
+}
+
+static const void *table(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, EffDataSlot slot)
+{
+    return padded(mem, plan, s, slot, (size_t)s->data[slot].n_bytes);
+}
+
+static EffEpilogue epilogue(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s)
+{
+    return (EffEpilogue){
+        .kind = (EffOutKind)s->out_kind,
+        .pre_shift = s->pre_shift,
+        .post_shift = s->post_shift,
+        .bias = s->op == EFF_STEP_STEM ? NULL : params32(mem, plan, s, EFF_DATA_BIAS),
+        .shift = params32(mem, plan, s, EFF_DATA_SHIFT),
+        .mult = params16(mem, plan, s, EFF_DATA_MULT),
+        .top = params16(mem, plan, s, EFF_DATA_TOP),
+        .zero = params16(mem, plan, s, EFF_DATA_ZERO),
+        .omult = params16(mem, plan, s, EFF_DATA_OMULT),
+        .act = {.kind = (EffActKind)s->act,
+                .h = s->act_h,
+                .g_shift = s->act_g_shift,
+                .stair = table(mem, plan, s, EFF_DATA_STAIR),
+                .knot = table(mem, plan, s, EFF_DATA_KNOT),
+                .slope = table(mem, plan, s, EFF_DATA_SLOPE)},
+    };
+}
+
+/* ---- Int8 layers ---- */
+
+static EffPw pointwise(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, int in_ch, const EffKernels *k)
+{
+    EffPw pw = {.in_ch = in_ch, .out_ch = s->out_ch, .epi = epilogue(mem, plan, s)};
+    if (k != NULL) {
+        void *packed = take(mem, k->pw_u8s8.packed_bytes(in_ch, s->out_ch));
+        if (packed != NULL)
+            k->pw_u8s8.pack(packed, eff_plan_data(plan, s, EFF_DATA_WGT), in_ch, s->out_ch);
+        pw.packed = packed;
+    }
+    return pw;
+}
+
+int eff_stem_cases(int *cases, int kernel, int stride, int pad, int size, int out)
+{
+    int n = 0;
+    for (int i = 0; i < out; i++) { /* an insertion into an ascending list without repetitions */
+        const int c = eff_stem_case(eff_stem_taps(i, kernel, stride, pad, size), kernel);
+        int at = 0;
+        while (at < n && cases[at] < c)
+            at++;
+        if (at < n && cases[at] == c)
+            continue;
+        memmove(cases + at + 1, cases + at, (size_t)(n - at) * sizeof *cases);
+        cases[at] = c;
+        n++;
+    }
+    return n;
+}
+
+/* Row and column cases of a stem step. */
+static void stem_step_cases(const EffPlan *plan, const EffPlanStep *s, int *rows, int *n_rows, int *cols, int *n_cols)
+{
+    const EffPlanTensor *in = &plan->tensors[s->in[0]], *out = eff_step_output(plan, s);
+    *n_rows = eff_stem_cases(rows, s->kernel, s->stride, s->pad_top, in->h, out->h);
+    *n_cols = eff_stem_cases(cols, s->kernel, s->stride, s->pad_left, in->w, out->w);
+}
+
+int eff_stem_n_cases(const EffPlan *plan, const EffPlanStep *s)
+{
+    int rows[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL], cols[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL];
+    int n_rows, n_cols;
+    stem_step_cases(plan, s, rows, &n_rows, cols, &n_cols);
+    return n_rows * n_cols;
+}
+
+static EffStem stem(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
+{
+    const EffPlanTensor *in = &plan->tensors[s->in[0]], *out = eff_step_output(plan, s);
+    const size_t n_cases = (size_t)(s->kernel * s->kernel), n = (size_t)s->out_ch;
+    int rows[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL], cols[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL];
+    int n_rows, n_cols;
+    stem_step_cases(plan, s, rows, &n_rows, cols, &n_cols);
+    EffStem op = {.pw = pointwise(mem, plan, s, EFF_STEM_CH * s->kernel * s->kernel, k),
+                  .kernel = s->kernel,
+                  .stride = s->stride,
+                  .rows = in->h,
+                  .cols = in->w,
+                  .pad_top = s->pad_top,
+                  .pad_left = s->pad_left,
+                  .out_rows = out->h,
+                  .out_cols = out->w};
+    const int32_t **bias = take(mem, n_cases * n_cases * sizeof *bias);
+    int32_t *sets = take(mem, (size_t)(n_rows * n_cols) * (size_t)eff_param_pad(s->out_ch) * sizeof *sets);
+    if (sets == NULL)
+        return op;
+    const int32_t *src = eff_plan_data(plan, s, EFF_DATA_BIAS);
+    for (int r = 0; r < n_rows; r++) {
+        for (int c = 0; c < n_cols; c++, src += n, sets += eff_param_pad(s->out_ch)) {
+            memcpy(sets, src, n * sizeof *sets);
+            bias[(size_t)rows[r] * n_cases + (size_t)cols[c]] = sets;
+            op.pw.epi.bias = sets;
+        }
+    }
+    op.bias = bias;
+    return op;
+}
+
+static EffDw depthwise(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
+{
+    EffDw dw = {.channels = s->out_ch, .kernel = s->kernel, .stride = s->stride, .epi = epilogue(mem, plan, s)};
+    if (k != NULL) {
+        void *packed = take(mem, k->dw_u8s8.packed_bytes(s->out_ch, s->kernel, s->stride));
+        if (packed != NULL)
+            k->dw_u8s8.pack(packed, eff_plan_data(plan, s, EFF_DATA_WGT), s->out_ch, s->kernel, s->stride);
+        dw.packed = packed;
+    }
+    return dw;
+}
+
+static EffFc fully_connected(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
+{
+    EffFc op = {.in_ch = s->in_ch, .out_ch = s->out_ch, .wgt_bits = s->wgt_bits};
+    if (k != NULL) {
+        void *packed = take(mem, k->fc_s16.packed_bytes(s->in_ch, s->out_ch, s->wgt_bits));
+        if (packed != NULL)
+            k->fc_s16.pack(packed, eff_plan_data(plan, s, EFF_DATA_WGT), s->in_ch, s->out_ch, s->wgt_bits);
+        op.packed = packed;
+    }
+    return op;
+}
+
+/* ---- Float layers ---- */
+
+EffF32Conv eff_f32_conv_kind(const EffPlanStep *s)
+{
+    if (s->groups > 1)
+        return EFF_F32_DEPTHWISE;
+    return s->kernel == 1 && s->stride == 1 ? EFF_F32_POINTWISE : EFF_F32_DENSE;
+}
+
+static const float *float_weights(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s)
+{
+    const float *src = eff_plan_data(plan, s, EFF_DATA_FWGT);
+    const size_t taps = (size_t)(s->kernel * s->kernel), n_out = (size_t)s->out_ch;
+    if (eff_f32_conv_kind(s) != EFF_F32_DEPTHWISE) { /* [o][ky][kx][i] is the matrix of an im2col row already */
+        const size_t n_in = taps * (size_t)s->in_ch;
+        float *packed = take(mem, eff_pw_f32_packed_count(n_in, n_out) * sizeof *packed);
+        if (packed != NULL)
+            eff_pw_f32_pack(packed, src, n_in, n_out);
+        return packed;
+    }
+    float *wgt = take(mem, taps * n_out * sizeof *wgt);
+    for (size_t c = 0; wgt != NULL && c < n_out; c++) { /* [c][ky][kx] to [ky][kx][c] */
+        for (size_t t = 0; t < taps; t++)
+            wgt[t * n_out + c] = src[c * taps + t];
+    }
+    return wgt;
+}
+
+/* ---- All ---- */
+
+static uint64_t count_macs(const EffPlan *plan, const EffPlanStep *s)
+{
+    const EffPlanTensor *out = eff_step_output(plan, s);
+    uint64_t n = (uint64_t)out->h * (uint64_t)out->w * (uint64_t)out->c;
+    switch (s->op) {
+    case EFF_STEP_STEM:
+    case EFF_STEP_PW:
+    case EFF_STEP_FC:
+    case EFF_STEP_HEAD:
+    case EFF_STEP_F32_CONV: n *= (uint64_t)s->in_ch / (uint64_t)s->groups; break;
+    case EFF_STEP_DW: break;
+    default: return 0;
+    }
+    return n * (uint64_t)(s->kernel * s->kernel);
+}
+
+static bool is_quads(const EffPlan *plan, int tensor)
+{
+    return tensor != EFF_PLAN_NONE && plan->tensors[tensor].layout == EFF_LAYOUT_QUADS;
+}
+
+void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const int *readers,
+                     const EffKernels *k)
+{
+    EffLayer l = {.macs = count_macs(plan, s)};
+    if (s->op == EFF_STEP_DW)
+        eff_plan_quads(&l.quads, plan, s);
+    else if (is_quads(plan, s->out[0]))
+        eff_plan_quads(&l.quads, plan, &plan->steps[readers[s->out[0]]]);
+    switch (s->op) {
+    case EFF_STEP_STEM: l.stem = stem(mem, plan, s, k); break;
+    case EFF_STEP_PW: l.pw = pointwise(mem, plan, s, s->in_ch, k); break;
+    case EFF_STEP_DW: l.dw = depthwise(mem, plan, s, k); break;
+    case EFF_STEP_POOL: {
+        const EffPlanTensor *in = &plan->tensors[s->in[0]];
+        l.pool_mult = eff_pool_mult((int64_t)in->h * in->w, s->frac_bits);
+        break;
+    }
+    case EFF_STEP_FC: {
+        l.fc.op = fully_connected(mem, plan, s, k);
+        l.fc.epi = (EffFcEpilogue){.out_ch = s->out_ch, .epi = epilogue(mem, plan, s)};
+        const int16_t *knots = table(mem, plan, s, EFF_DATA_SIGMOID);
+        if (knots != NULL) {
+            l.fc.sigmoid =
+                (EffAct){.kind = EFF_ACT_INTERP, .h = s->sigmoid_h, .knot = knots, .slope = knots + EFF_KNOTS};
+            l.fc.epi.sigmoid = &out->fc.sigmoid;
+        }
+        break;
+    }
+    case EFF_STEP_QUADS:
+    case EFF_STEP_QUANT:
+        l.quant = (EffQuant){.channels = s->out_ch,
+                             .shift = s->post_shift,
+                             .mult = params16(mem, plan, s, EFF_DATA_OMULT),
+                             .zero = params16(mem, plan, s, EFF_DATA_ZERO)};
+        break;
+    case EFF_STEP_HEAD:
+        l.fc.op = fully_connected(mem, plan, s, k);
+        l.fc.scale = eff_plan_data(plan, s, EFF_DATA_SCALE);
+        l.fc.bias = eff_plan_data(plan, s, EFF_DATA_FBIAS);
+        break;
+    case EFF_STEP_F32_CONV:
+        if (k != NULL)
+            l.f32.wgt = float_weights(mem, plan, s);
+        l.f32.bias = eff_plan_data(plan, s, EFF_DATA_FBIAS);
+        break;
+    default: break; /* no data */
+    }
+    *out = l;
+}
+
+bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlan *plan, const EffPlanStep *s)
+{
+    const size_t n = (size_t)eff_param_pad(s->out_ch > s->in_ch ? s->out_ch : s->in_ch);
+    *each = *shared = 0;
+    switch (s->op) {
+    case EFF_STEP_STEM: *each = eff_stem_workspace_bytes(&layer->stem); break;
+    case EFF_STEP_POOL: *each = n * (sizeof(int32_t) + sizeof(int64_t)); break;
+    case EFF_STEP_FC:
+    case EFF_STEP_HEAD: *shared = n * sizeof(int64_t); break;
+    case EFF_STEP_QUANT: *shared = n * sizeof(int16_t); break;
+    case EFF_STEP_F32_CONV: {
+        size_t row = (size_t)(s->kernel * s->kernel) * sizeof(float);
+        if (eff_f32_conv_kind(s) == EFF_F32_DENSE && (!eff_mul_size(&row, row, (size_t)s->in_ch) ||
+                                                      !eff_mul_size(each, row, (size_t)eff_step_output(plan, s)->w)))
+            return false;
+        break;
+    }
+    default: break;
+    }
+    return *each <= EFF_PLAN_MAX_ARENA && *shared <= EFF_PLAN_MAX_ARENA;
+}

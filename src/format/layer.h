@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A step of a plan as the kernels want it: operators, padded parameters, geometry. plan_check.c builds one to ask the
+ * kernels' own checks, the model builds all of them and packs their weights.
+ */
+#ifndef EFF_FORMAT_LAYER_H
+#define EFF_FORMAT_LAYER_H
+
+#include "format/plan.h"
+#include "kernels/f32.h"
+#include "kernels/stem.h"
+#include "kernels/table.h"
+
+typedef struct EffLayer {
+    EffQuads quads; /* of the row quads that the step reads or writes */
+    uint64_t macs;
+    union {
+        EffStem stem;
+        EffPw pw;
+        EffDw dw;
+        struct {
+            EffFc op;
+            EffFcEpilogue epi;         /* FC */
+            EffAct sigmoid;            /* FC: what epi.sigmoid points to */
+            const float *scale, *bias; /* HEAD */
+        } fc;
+        EffQuant quant; /* QUANT; QUADS uses its zero */
+        int64_t pool_mult;
+        struct {
+            const float *wgt, *bias; /* panels for dense, [ky][kx][c] for depthwise convolutions; bias may be NULL */
+        } f32;
+    };
+} EffLayer;
+
+/* How a float convolution runs. */
+typedef enum EffF32Conv { EFF_F32_POINTWISE, EFF_F32_DENSE, EFF_F32_DEPTHWISE } EffF32Conv;
+
+/* Bump allocation in two passes: with base NULL only `used` grows. */
+typedef struct EffLayerMem {
+    uint8_t *base; /* zeroed, aligned to EFF_ALIGN */
+    size_t used;
+} EffLayerMem;
+
+/*
+ * Build the layer of a step whose indices, shapes and data sizes are right. Parameters go to `mem`; with mem->base
+ * NULL nothing is read or built but mem->used.
+ *
+ * @param k       packs the weights too; NULL leaves that out.
+ * @param readers  as eff_plan_quads_readers() gives them.
+ */
+void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *step, const int *readers,
+                     const EffKernels *k);
+
+/* Which of the two outputs' shape counts: the first that there is. */
+static inline const EffPlanTensor *eff_step_output(const EffPlan *plan, const EffPlanStep *s)
+{
+    return &plan->tensors[s->out[s->out[0] == EFF_PLAN_NONE]];
+}
+
+EffF32Conv eff_f32_conv_kind(const EffPlanStep *s);
+
+/*
+ * The border cases of one dimension of a stem that occur (eff_stem_case()), ascending: the order of its biases.
+ * cases: [EFF_STEM_MAX_KERNEL^2]. @return how many.
+ */
+int eff_stem_cases(int *cases, int kernel, int stride, int pad, int size, int out);
+
+/* Sets of biases of a stem step. */
+int eff_stem_n_cases(const EffPlan *plan, const EffPlanStep *s);
+
+/* Scratch of a step: bytes for each thread, and bytes shared by all. False beyond EFF_PLAN_MAX_ARENA. */
+bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlan *plan,
+                       const EffPlanStep *step);
+
+#endif
