@@ -28,7 +28,6 @@ need libwebp-dev pkg-config --exists libwebp
 need libexif-dev pkg-config --exists libexif
 need libjansson-dev pkg-config --exists jansson
 need libzip-dev pkg-config --exists libzip
-need libssl-dev pkg-config --exists libcrypto
 need libcmocka-dev pkg-config --exists cmocka
 need python3 python3 --version
 need python3-pip python3 -m pip --version

@@ -39,6 +39,9 @@ EffStatus eff_hub_cache_dir(char **out);
  */
 EffStatus eff_hub_path(char **out, const EffHubModel *model);
 
+/** Where the int8 form of a model belongs in the cache; it may not be there. @return as eff_hub_cache_dir(). */
+EffStatus eff_hub_int8_path(char **out, const EffHubModel *model);
+
 /** What eff_hub_pull() is doing, for people: one short line. */
 typedef void eff_hub_log_fn(void *ctx, const char *line);
 

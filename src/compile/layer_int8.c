@@ -53,14 +53,14 @@ EffStatus eff_quant_info_describe(EffPlan *plan, EffPlanTensor *tensor, const Ef
 /* ---- Units ---- */
 
 /* Real weight of output o, tap-and-channel k, times the scale of what it multiplies. */
-static double scaled_weight(const EffLayer *l, size_t o, size_t k)
+static double scaled_weight(const EffInt8Layer *l, size_t o, size_t k)
 {
     const size_t per_group = (size_t)(l->conv->in_ch / l->conv->groups);
     const size_t in = per_group == 1 && l->conv->groups > 1 ? o : k % per_group;
     return (double)l->conv->wgt.data[o * l->fan_in + k] * l->in->scale[in];
 }
 
-EffStatus eff_layer_begin(EffLayer *l)
+EffStatus eff_int8_layer_begin(EffInt8Layer *l)
 {
     const size_t n_out = (size_t)l->conv->out_ch;
     l->fan_in = l->conv->wgt.n / n_out;
@@ -84,12 +84,12 @@ static double at_least(double acc_min, double useful)
     return fmax(acc_min, useful / 268435456.0);
 }
 
-static EffStatus add_s16(EffLayer *l, EffDataSlot slot, const int16_t *values, size_t n)
+static EffStatus add_s16(EffInt8Layer *l, EffDataSlot slot, const int16_t *values, size_t n)
 {
     return eff_plan_add_data(l->plan, &l->step.data[slot], values, n * sizeof *values);
 }
 
-EffStatus eff_layer_to_u8(EffLayer *l, const EffQuantInfo *out, double top_real)
+EffStatus eff_int8_layer_to_u8(EffInt8Layer *l, const EffQuantInfo *out, double top_real)
 {
     const size_t n = (size_t)l->conv->out_ch;
     int16_t *mult = eff_calloc(2 * n, sizeof *mult), *top = mult + n;
@@ -113,7 +113,7 @@ EffStatus eff_layer_to_u8(EffLayer *l, const EffQuantInfo *out, double top_real)
     return st;
 }
 
-static EffStatus add_act(EffLayer *l, int frac_bits, EffActKind kind, EffActivation fn, double range)
+static EffStatus add_act(EffInt8Layer *l, int frac_bits, EffActKind kind, EffActivation fn, double range)
 {
     EffAct act = {.kind = kind};
     uint8_t stair[EFF_STAIR_SIZE];
@@ -136,7 +136,7 @@ static EffStatus add_act(EffLayer *l, int frac_bits, EffActKind kind, EffActivat
     return st;
 }
 
-EffStatus eff_layer_to_s16(EffLayer *l, int *frac_bits, EffActKind act, EffActivation fn, double range)
+EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, int *frac_bits, EffActKind act, EffActivation fn, double range)
 {
     const size_t n = (size_t)l->conv->out_ch;
     EffRequantS16 *r = eff_calloc(n, sizeof *r);
@@ -163,8 +163,8 @@ EffStatus eff_layer_to_s16(EffLayer *l, int *frac_bits, EffActKind act, EffActiv
     return st;
 }
 
-EffStatus eff_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min, const float *max,
-                            double range, int frac_bits)
+EffStatus eff_int8_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min,
+                                 const float *max, double range, int frac_bits)
 {
     const size_t n = (size_t)out->c;
     int16_t *mult = eff_calloc(n, sizeof *mult);
@@ -189,7 +189,7 @@ EffStatus eff_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out,
 /* ---- Weights and biases ---- */
 
 /* Sum over the taps inside the case of zero * weight: what the accumulator must not count. */
-static double zero_sum(const EffLayer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
+static double zero_sum(const EffInt8Layer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
 {
     const EffConv *c = l->conv;
     const size_t per_group = (size_t)(c->in_ch / c->groups);
@@ -207,7 +207,7 @@ static double zero_sum(const EffLayer *l, const int16_t *wgt, size_t o, const Ef
     return sum;
 }
 
-static int32_t bias_of(const EffLayer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
+static int32_t bias_of(const EffInt8Layer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
 {
     const double bias = l->conv->has_bias ? (double)l->conv->bias.data[o] : 0;
     const int64_t rounding = l->shift[o] > 0 ? (int64_t)1 << (l->shift[o] - 1) : 0;
@@ -215,7 +215,7 @@ static int32_t bias_of(const EffLayer *l, const int16_t *wgt, size_t o, const Ef
     return (int32_t)(eff_round_clamp(exact, -(1 << 30), 1 << 30) + rounding);
 }
 
-EffStatus eff_layer_finish(EffLayer *l, const EffBorderCase *cases, size_t n_cases)
+EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, size_t n_cases)
 {
     const size_t n_out = (size_t)l->conv->out_ch, n_sets = cases != NULL ? n_cases : 1;
     int16_t *row = eff_calloc(l->fan_in, sizeof *row);
@@ -249,7 +249,7 @@ EffStatus eff_layer_finish(EffLayer *l, const EffBorderCase *cases, size_t n_cas
     return st;
 }
 
-void eff_layer_free(EffLayer *l)
+void eff_int8_layer_free(EffInt8Layer *l)
 {
     eff_free(l->acc_min);
     eff_free(l->acc_unit);

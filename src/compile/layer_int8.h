@@ -21,7 +21,7 @@ void eff_quant_info_free(EffQuantInfo *q);
 EffStatus eff_quant_info_describe(EffPlan *plan, EffPlanTensor *tensor, const EffQuantInfo *q);
 
 /* A layer under construction. */
-typedef struct EffLayer {
+typedef struct EffInt8Layer {
     EffPlan *plan;
     EffPlanStep step;
     const EffConv *conv;
@@ -29,29 +29,29 @@ typedef struct EffLayer {
     const float *stem_mean; /* [3]: only the stem; its zero points, which are no integers */
     int wgt_max;            /* largest magnitude of a weight: 127, or 32767 with 16 bits */
 
-    /* Working arrays of the layer, filled by eff_layer_begin(). */
+    /* Working arrays of the layer, filled by eff_int8_layer_begin(). */
     double *acc_min;  /* [o] smallest unit of the accumulator that the weights allow */
     double *acc_unit; /* [o] the unit chosen by one of the functions below */
     int32_t *shift;   /* [o] */
     size_t fan_in;
-} EffLayer;
+} EffInt8Layer;
 
 /* Allocate, and find acc_min from the weights times the input's scales. in_shape: for the stem's border cases. */
-EffStatus eff_layer_begin(EffLayer *l);
+EffStatus eff_int8_layer_begin(EffInt8Layer *l);
 
 /* To u8 through a clamp (form 1): ReLU when top_real is infinite, ReLU6 when it is 6. */
-EffStatus eff_layer_to_u8(EffLayer *l, const EffQuantInfo *out, double top_real);
+EffStatus eff_int8_layer_to_u8(EffInt8Layer *l, const EffQuantInfo *out, double top_real);
 
 /*
  * To s16 with units of 2^-frac_bits (forms 2 and 3). *frac_bits may come out lower. With `act` (KIND STAIR, INTERP or
  * RELU) its tables are built for |y| <= 1.25 range.
  */
-EffStatus eff_layer_to_s16(EffLayer *l, int *frac_bits, EffActKind act, EffActivation fn, double range);
+EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, int *frac_bits, EffActKind act, EffActivation fn, double range);
 
 /* The u8 copy of an s16 output: fills `out` from [min, max] (a channel each, or all alike), sets OMULT, ZERO,
  * post_shift. */
-EffStatus eff_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min, const float *max,
-                            double range, int frac_bits);
+EffStatus eff_int8_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min,
+                                 const float *max, double range, int frac_bits);
 
 /*
  * Round the weights to the chosen units, fold the zero points into the bias, and add WGT, BIAS and SHIFT. `cases`: the
@@ -60,8 +60,8 @@ EffStatus eff_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out,
 typedef struct EffBorderCase {
     int y_first, y_end, x_first, x_end;
 } EffBorderCase;
-EffStatus eff_layer_finish(EffLayer *l, const EffBorderCase *cases, size_t n_cases);
+EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, size_t n_cases);
 
-void eff_layer_free(EffLayer *l);
+void eff_int8_layer_free(EffInt8Layer *l);
 
 #endif

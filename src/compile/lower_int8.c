@@ -209,7 +209,7 @@ static void choose_clamped(EffQuantInfo *q, const EffRange *range)
 }
 
 /* Requantization of a convolution: sets out[], the forms of the value, and everything but weights and bias. */
-static EffStatus emit_outputs(Lower *l, EffLayer *layer, const Fused *f)
+static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
 {
     const int value = f->last->out;
     Forms *forms = &l->forms[value];
@@ -234,7 +234,7 @@ static EffStatus emit_outputs(Lower *l, EffLayer *layer, const Fused *f)
 
     if (clamp && !wants_s16) {
         choose_clamped(&forms->quant, range);
-        st = eff_layer_to_u8(layer, &forms->quant, act == EFF_ACTIVATION_RELU6 ? 6.0 : HUGE_VAL);
+        st = eff_int8_layer_to_u8(layer, &forms->quant, act == EFF_ACTIVATION_RELU6 ? 6.0 : HUGE_VAL);
     } else {
         const EffActChoice *choice = find_choice(l, f->conv);
         const double before = (double)eff_range_abs(&l->ranges->values[f->conv->out]);
@@ -242,12 +242,12 @@ static EffStatus emit_outputs(Lower *l, EffLayer *layer, const Fused *f)
         forms->frac_bits =
             f->act != NULL ? eff_choose_frac_bits(before, EFF_MAX_ACT_FRAC_BITS) : group_frac_bits(l, value);
         const int wanted = forms->frac_bits;
-        st = eff_layer_to_s16(layer, &forms->frac_bits, kind, act, before);
+        st = eff_int8_layer_to_s16(layer, &forms->frac_bits, kind, act, before);
         if (st == EFF_OK && forms->frac_bits != wanted && (reads & READ_ADD))
             return unsupported(f->conv, "its accumulator is too coarse for the values it is added to");
         if (st == EFF_OK && wants_u8)
-            st = eff_layer_copy_u8(l->plan, &layer->step, &forms->quant, range->min, range->max,
-                                   (double)eff_range_abs(range), forms->frac_bits);
+            st = eff_int8_layer_copy_u8(l->plan, &layer->step, &forms->quant, range->min, range->max,
+                                        (double)eff_range_abs(range), forms->frac_bits);
     }
     if (st == EFF_OK && wants_u8)
         st = add_tensor(l, &forms->u8, f->last->name, EFF_TENSOR_U8, u8_layout, shape, &forms->quant);
@@ -317,7 +317,7 @@ static EffStatus lower_stem(Lower *l, const Fused *f)
     float mean[3] = {0};
     EffBorderCase *cases = NULL;
     size_t n_cases = 0;
-    EffLayer layer = {.plan = l->plan, .conv = &conv, .in = &pixels, .stem_mean = mean, .wgt_max = 127};
+    EffInt8Layer layer = {.plan = l->plan, .conv = &conv, .in = &pixels, .stem_mean = mean, .wgt_max = 127};
     EffStatus st = stem_conv(&conv, &pixels, mean, l->g, c);
     layer.step = new_step(f->conv->name, EFF_STEP_STEM, 3, c->out_ch);
     layer.step.kernel = c->kernel_h;
@@ -328,14 +328,14 @@ static EffStatus lower_stem(Lower *l, const Fused *f)
     if (st == EFF_OK)
         st = find_cases(&cases, &n_cases, c, in, shape);
     if (st == EFF_OK)
-        st = eff_layer_begin(&layer);
+        st = eff_int8_layer_begin(&layer);
     if (st == EFF_OK)
         st = emit_outputs(l, &layer, f);
     if (st == EFF_OK)
-        st = eff_layer_finish(&layer, cases, n_cases);
+        st = eff_int8_layer_finish(&layer, cases, n_cases);
     if (st == EFF_OK)
         st = eff_plan_add_step(l->plan, &layer.step);
-    eff_layer_free(&layer);
+    eff_int8_layer_free(&layer);
     eff_free(cases);
     eff_quant_info_free(&pixels);
     eff_param_free(&conv.wgt);
@@ -379,7 +379,7 @@ static EffStatus lower_conv(Lower *l, const EffNode *node)
         return unsupported(node, "depthwise windows are 3x3, 5x5 or 7x7 with stride 1 or 2");
     if (in->u8 == EFF_PLAN_NONE)
         return unsupported(node, "its input has no 8-bit form");
-    EffLayer layer = {.plan = l->plan, .conv = c, .in = &in->quant, .wgt_max = 127};
+    EffInt8Layer layer = {.plan = l->plan, .conv = c, .in = &in->quant, .wgt_max = 127};
     layer.step = new_step(node->name, depthwise ? EFF_STEP_DW : EFF_STEP_PW, c->in_ch, c->out_ch);
     EffStatus st = EFF_OK;
     if (depthwise) {
@@ -387,21 +387,20 @@ static EffStatus lower_conv(Lower *l, const EffNode *node)
         layer.step.stride = c->stride;
         layer.step.pad_top = c->pad_top;
         layer.step.pad_left = c->pad_left;
-        layer.step.groups = c->groups;
         st = quads_of(l, &layer.step.in[0], node->in[0]);
     } else {
         layer.step.in[0] = in->u8;
         layer.step.in[1] = f.residual >= 0 ? l->forms[f.residual].s16 : EFF_PLAN_NONE;
     }
     if (st == EFF_OK)
-        st = eff_layer_begin(&layer);
+        st = eff_int8_layer_begin(&layer);
     if (st == EFF_OK)
         st = emit_outputs(l, &layer, &f);
     if (st == EFF_OK)
-        st = eff_layer_finish(&layer, NULL, 0);
+        st = eff_int8_layer_finish(&layer, NULL, 0);
     if (st == EFF_OK)
         st = eff_plan_add_step(l->plan, &layer.step);
-    eff_layer_free(&layer);
+    eff_int8_layer_free(&layer);
     return st;
 }
 
@@ -473,29 +472,29 @@ static EffStatus lower_fc(Lower *l, const EffNode *node)
     if (act != NULL)
         l->done[node_index(l, act)] = true;
     EffQuantInfo quant = {0};
-    EffLayer layer = {.plan = l->plan, .conv = &node->conv, .in = &quant, .wgt_max = 32767};
+    EffInt8Layer layer = {.plan = l->plan, .conv = &node->conv, .in = &quant, .wgt_max = 32767};
     layer.step = new_step(node->name, EFF_STEP_FC, node->conv.in_ch, node->conv.out_ch);
     layer.step.wgt_bits = 16;
     layer.step.in[0] = in->vector;
     EffStatus st = vector_quant(&quant, in, node->conv.in_ch);
     if (st == EFF_OK)
-        st = eff_layer_begin(&layer);
+        st = eff_int8_layer_begin(&layer);
     out->frac_bits = eff_choose_frac_bits(before, sigmoid ? 11 : EFF_MAX_ACT_FRAC_BITS);
     if (st == EFF_OK)
-        st = eff_layer_to_s16(&layer, &out->frac_bits, kind, act != NULL ? act->act : EFF_ACTIVATION_NONE, before);
+        st = eff_int8_layer_to_s16(&layer, &out->frac_bits, kind, act != NULL ? act->act : EFF_ACTIVATION_NONE, before);
     if (st == EFF_OK && sigmoid) {
         st = add_sigmoid(l, &layer.step, out->frac_bits, before);
         out->frac_bits = 15;
     }
     if (st == EFF_OK)
-        st = eff_layer_finish(&layer, NULL, 0);
+        st = eff_int8_layer_finish(&layer, NULL, 0);
     if (st == EFF_OK)
         st = add_s16_tensor(l, &out->vector, last->name, EFF_LAYOUT_VECTOR, l->g->values[last->out].shape,
                             out->frac_bits);
     layer.step.out[1] = out->vector;
     if (st == EFF_OK)
         st = eff_plan_add_step(l->plan, &layer.step);
-    eff_layer_free(&layer);
+    eff_int8_layer_free(&layer);
     eff_quant_info_free(&quant);
     return st;
 }
@@ -561,7 +560,7 @@ static EffStatus lower_gate(Lower *l, const EffNode *node)
     const double x_range =
         (double)eff_range_abs(&l->ranges->values[node->in[0]]); /* what the shift must not saturate */
     if (st == EFF_OK)
-        st = eff_layer_copy_u8(l->plan, &step, &out->quant, &min, &max, x_range, x->frac_bits);
+        st = eff_int8_layer_copy_u8(l->plan, &step, &out->quant, &min, &max, x_range, x->frac_bits);
     if (st == EFF_OK)
         st = add_tensor(l, &out->u8, node->name, EFF_TENSOR_U8, EFF_LAYOUT_NHWC, shape, &out->quant);
     step.out[0] = out->u8;

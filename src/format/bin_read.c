@@ -6,7 +6,7 @@
 #include "format/bin.h"
 #include "format/crc32c.h"
 #include "format/little_endian.h"
-#include "format/sha256.h"
+#include "base/sha256.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -308,13 +308,6 @@ static EffStatus read_sections(EffPlan *plan, const Reader *r)
     return eff_plan_check(plan);
 }
 
-static void to_hex(char hex[65], const uint8_t digest[EFF_SHA256_BYTES])
-{
-    for (int i = 0; i < 2 * EFF_SHA256_BYTES; i++)
-        hex[i] = "0123456789abcdef"[digest[i / 2] >> (i % 2 ? 0 : 4) & 15];
-    hex[64] = '\0';
-}
-
 EffStatus eff_bin_read(EffPlan *out, char sha256[65], const void *data, size_t size, const char *name)
 {
     EffPlan plan = {0};
@@ -329,7 +322,7 @@ EffStatus eff_bin_read(EffPlan *out, char sha256[65], const void *data, size_t s
         return eff_fail_in(st, "%s", name);
     }
     if (sha256 != NULL)
-        to_hex(sha256, r.data + EFF_BIN_AT_SHA256);
+        eff_sha256_to_hex(sha256, r.data + EFF_BIN_AT_SHA256);
     *out = plan;
     return EFF_OK;
 }
@@ -347,7 +340,7 @@ EffStatus eff_bin_verify(const void *data, size_t size, const char *name)
     eff_sha256(digest, p + header, size - header);
     if (memcmp(digest, p + EFF_BIN_AT_SHA256, sizeof digest) != 0) {
         char hex[65];
-        to_hex(hex, digest);
+        eff_sha256_to_hex(hex, digest);
         return eff_fail(EFF_ERR_FORMAT,
                         "%s: the contents have SHA-256 %s, which the header doesn't record; get the "
                         "file again",

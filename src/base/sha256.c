@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FIPS 180-4, sections 4.1.2, 4.2.2, 5.1.1 and 6.2, as they stand there. */
-#include "format/sha256.h"
+#include "base/sha256.h"
 
 #include <string.h>
 
@@ -66,4 +66,21 @@ void eff_sha256(uint8_t digest[EFF_SHA256_BYTES], const void *data, size_t n)
         compress(h, last + BLOCK);
     for (int i = 0; i < 32; i++)
         digest[i] = (uint8_t)(h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void eff_sha256_to_hex(char hex[EFF_SHA256_HEX], const uint8_t digest[EFF_SHA256_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < EFF_SHA256_BYTES; i++) {
+        hex[2 * i] = digits[digest[i] >> 4];
+        hex[2 * i + 1] = digits[digest[i] & 15];
+    }
+    hex[2 * EFF_SHA256_BYTES] = '\0';
+}
+
+void eff_sha256_hex(char hex[EFF_SHA256_HEX], const void *data, size_t n)
+{
+    uint8_t digest[EFF_SHA256_BYTES];
+    eff_sha256(digest, data, n);
+    eff_sha256_to_hex(hex, digest);
 }
