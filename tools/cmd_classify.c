@@ -63,11 +63,11 @@ static ExitCode classify_all(const Args *a, const Model *m, const Dataset *pictu
     EffStatus st = model_session_create(&s, m, n_threads);
     if (st != EFF_OK)
         return cli_fail(a, st);
-    double *prob = eff_calloc((size_t)m->n_classes, sizeof *prob);
+    double *prob = eff_calloc((size_t)m->info->n_classes, sizeof *prob);
     int *top = eff_calloc((size_t)k, sizeof *top);
     ExitCode code = EXIT_OK; /* of the first picture that failed */
     if (prob == NULL || top == NULL)
-        code = cli_fail(a, eff_fail_nomem((size_t)m->n_classes * sizeof *prob, "probabilities"));
+        code = cli_fail(a, eff_fail_nomem((size_t)m->info->n_classes * sizeof *prob, "probabilities"));
     for (size_t i = 0; i < pictures->n && prob != NULL && top != NULL; i++) {
         const char *path = pictures->paths[i];
         ExitCode one;
@@ -75,8 +75,8 @@ static ExitCode classify_all(const Args *a, const Model *m, const Dataset *pictu
         if (st != EFF_OK) {
             one = cli_fail(a, st);
         } else {
-            stats_softmax(prob, s.logits, m->n_classes);
-            stats_top(top, k, s.logits, m->n_classes);
+            stats_softmax(prob, s.logits, m->info->n_classes);
+            stats_top(top, k, s.logits, m->info->n_classes);
             one = EXIT_OK;
             if (cli_flag(a, "json"))
                 one = print_json(a, &s, path, top, prob, k);
@@ -112,7 +112,7 @@ static ExitCode run(const Args *a)
     Model m;
     ExitCode code = model_open(&m, a, first ? a->words[0] : NULL);
     if (code == EXIT_OK) {
-        code = classify_all(a, &m, &pictures, k < m.n_classes ? k : m.n_classes, n_threads);
+        code = classify_all(a, &m, &pictures, k < m.info->n_classes ? k : m.info->n_classes, n_threads);
         model_close(&m);
     }
     dataset_free(&pictures);
@@ -123,9 +123,10 @@ const Command cmd_classify = {
     .name = "classify",
     .args = "[MODEL] IMAGE...",
     .summary = "name what is on pictures",
-    .details = "MODEL is a name (efficientnet-lite0, the default) or a weights file with --arch.\n"
+    .details = "MODEL is a name (efficientnet-lite0), a .bin, or a weights file with --arch; without one, the int8 model\n"
+               "that 'effnet quantize' left in the cache, or the float one.\n"
                "IMAGE is a JPEG, PNG or WebP file, a folder of them, or - for standard input.",
-    .options = {options, model_options},
+    .options = {options, cpu_option, model_options},
     .examples = {"effnet classify photo.jpg",
                  "effnet classify b0.pth --arch efficientnet-b0 --num-classes 10 --json photos/"},
     .completes = COMPLETES_FILE,

@@ -55,12 +55,12 @@ EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, int n_thre
     if (st != EFF_OK)
         return st;
     const int n_workers = eff_pool_size(pool);
-    Evaluation e = {.n_classes = m->n_classes, .n_threads = n_workers};
+    Evaluation e = {.n_classes = m->info->n_classes, .n_threads = n_workers};
     Job job = {.d = d, .e = &e, .apply_orientation = apply_orientation, .lock = PTHREAD_MUTEX_INITIALIZER};
-    e.logits = eff_calloc(d->n * (size_t)m->n_classes, sizeof *e.logits);
+    e.logits = eff_calloc(d->n * (size_t)m->info->n_classes, sizeof *e.logits);
     job.sessions = eff_calloc((size_t)n_workers, sizeof *job.sessions);
     if (e.logits == NULL || job.sessions == NULL)
-        st = eff_fail_nomem(d->n * (size_t)m->n_classes * sizeof *e.logits, "logits");
+        st = eff_fail_nomem(d->n * (size_t)m->info->n_classes * sizeof *e.logits, "logits");
     for (int i = 0; i < n_workers && st == EFF_OK; i++)
         st = model_session_create(&job.sessions[i], m, 1);
     if (st == EFF_OK) {

@@ -25,6 +25,11 @@ const Option model_options[] = {
     {"labels", 0, "FILE", "names of the classes, a line each", COMPLETES_FILE},
     {0}};
 
+const Option cpu_option[] = {
+    {"cpu", 0, "LEVEL", "c, avx2, avx512vnni or avx512vbmi (default: the best of this CPU)", COMPLETES_NOTHING},
+    {"float", 0, NULL, "the default model in float instead of int8", COMPLETES_NOTHING},
+    {0}};
+
 enum { MAX_LABELS_BYTES = 16 << 20 };
 
 static bool has_weights_ending(const char *word)
@@ -97,61 +102,70 @@ static ExitCode apply_options(const Args *a, EffArch *arch)
     return EXIT_OK;
 }
 
-ExitCode model_describe(const Args *a, const char *spec, EffArch *arch, char **file)
+/* Whether the command has this option at all, and it was given. */
+static bool has_flag(const Args *a, const char *option)
 {
-    const char *arch_name = cli_value(a, "arch");
-    const EffHubModel *hub = spec == NULL ? eff_hub_model(0) : eff_hub_find(spec);
-    const bool is_file = spec != NULL && hub == NULL && (has_weights_ending(spec) || eff_is_file(spec));
-    *file = NULL;
-    if (is_file) {
-        if (!eff_is_file(spec))
-            return cli_fail(a, eff_fail(EFF_ERR_IO, "%s: no such file; check the spelling of the path", spec));
-        if (arch_name == NULL)
-            return cli_usage(a, "%s: a weights file needs --arch NAME, such as --arch efficientnet-b0", spec);
+    for (int i = 0; i < a->n_options; i++) {
+        if (strcmp(a->options[i]->name, option) == 0)
+            return a->values[i] != NULL;
     }
-    if (arch_name == NULL)
-        arch_name = hub != NULL ? hub->arch : spec;
-    if (eff_arch_find(arch, arch_name) != EFF_OK)
-        return cli_usage(a, "%s", eff_last_message());
-    const ExitCode code = apply_options(a, arch);
-    if (code != EXIT_OK)
-        return code;
-    if (is_file) {
-        *file = strdup(spec);
-        if (*file == NULL)
-            return cli_fail(a, eff_fail_nomem(strlen(spec), "a path"));
-    } else if (hub != NULL && eff_hub_path(file, hub) != EFF_OK) {
-        *file = NULL; /* described all the same; model_open() says how to get it */
-    }
-    return EXIT_OK;
+    return false;
 }
 
-static EffStatus read_labels(Model *m, const char *path)
+static bool starts_as_bin(const char *path)
 {
-    EffBytes bytes;
-    EffStatus st = eff_file_read(&bytes, path, MAX_LABELS_BYTES);
-    if (st != EFF_OK)
-        return st;
-    m->labels = eff_calloc((size_t)m->n_classes, sizeof *m->labels);
-    if (m->labels == NULL)
-        st = eff_fail_nomem((size_t)m->n_classes * sizeof *m->labels, "labels");
-    int n = 0;
-    for (size_t at = 0; at < bytes.size && st == EFF_OK; n++) {
-        const uint8_t *end = memchr(bytes.data + at, '\n', bytes.size - at);
-        const size_t length = end != NULL ? (size_t)(end - bytes.data) - at : bytes.size - at;
-        if (n < m->n_classes) {
-            m->labels[n] = eff_strndup((const char *)bytes.data + at, length);
-            if (m->labels[n] == NULL)
-                st = eff_fail_nomem(length, "a label");
-            else
-                m->labels[n][strcspn(m->labels[n], "\r")] = '\0';
-        }
-        at += length + 1;
+    uint8_t head[8];
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return false;
+    const size_t n = fread(head, 1, sizeof head, file);
+    fclose(file);
+    return eff_model_is_bin(head, n) != 0;
+}
+
+static ExitCode find_file(const Args *a, const char *spec, ModelSpec *out)
+{
+    if (strcmp(spec, "-") != 0 && !eff_is_file(spec))
+        return cli_fail(a, eff_fail(EFF_ERR_IO, "%s: no such file; check the spelling of the path", spec));
+    out->file = strdup(spec);
+    if (out->file == NULL)
+        return cli_fail(a, eff_fail_nomem(strlen(spec), "a path"));
+    out->is_bin = starts_as_bin(spec);
+    if (out->is_bin)
+        return EXIT_OK;
+    const char *arch = cli_value(a, "arch");
+    if (arch == NULL)
+        return cli_usage(a, "%s: a weights file needs --arch NAME, such as --arch efficientnet-b0", spec);
+    if (eff_arch_find(&out->arch, arch) != EFF_OK)
+        return cli_usage(a, "%s", eff_last_message());
+    return apply_options(a, &out->arch);
+}
+
+ExitCode model_find(const Args *a, const char *spec, ModelSpec *out)
+{
+    *out = (ModelSpec){0};
+    const EffHubModel *hub = spec == NULL ? eff_hub_model(0) : eff_hub_find(spec);
+    if (hub == NULL && (has_weights_ending(spec) || eff_is_file(spec)))
+        return find_file(a, spec, out);
+    const char *arch = cli_value(a, "arch") != NULL ? cli_value(a, "arch") : hub != NULL ? hub->arch : spec;
+    if (spec == NULL && !has_flag(a, "float") && eff_hub_int8_path(&out->file, hub) == EFF_OK) {
+        out->is_bin = eff_is_file(out->file);
+        if (out->is_bin)
+            return EXIT_OK;
+        free(out->file);
+        out->file = NULL;
     }
-    eff_free(bytes.data);
-    if (st == EFF_OK && n != m->n_classes)
-        st = eff_fail(EFF_ERR_FORMAT, "%s: %d labels for %d classes; give one line a class", path, n, m->n_classes);
-    return st;
+    if (eff_arch_find(&out->arch, arch) != EFF_OK)
+        return cli_usage(a, "%s", eff_last_message());
+    if (hub != NULL && eff_hub_path(&out->file, hub) != EFF_OK)
+        out->file = NULL; /* described all the same; model_load_graph() says how to get it */
+    return apply_options(a, &out->arch);
+}
+
+void model_spec_free(ModelSpec *spec)
+{
+    free(spec->file);
+    *spec = (ModelSpec){0};
 }
 
 /* Weights ported from TensorFlow say so by their names; what the user asked for comes first. */
@@ -166,77 +180,146 @@ static void follow_naming(const Args *a, EffArch *arch, const EffWeights *w)
         arch->bn_eps = 1e-3f;
 }
 
-static EffStatus build(Model *m, const Args *a, const char *file)
+ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
 {
     EffWeights *w = NULL;
-    EffStatus st = eff_weights_open(&w, file);
+    EffGraph *g = NULL;
+    EffStatus st = EFF_OK;
+    if (spec->is_bin)
+        return cli_usage(a, "%s is compiled already; name its weights instead", spec->file);
+    if (spec->file == NULL) {
+        const EffHubModel *hub = eff_hub_find(spec->arch.name);
+        if (hub != NULL)
+            return cli_fail(a, eff_hub_path(&spec->file, hub)); /* again, for its message */
+        return cli_usage(a, "no published weights are known for %s; name a weights file and give --arch %s",
+                         spec->arch.name, spec->arch.name);
+    }
+    st = eff_weights_open(&w, spec->file);
     if (st == EFF_OK) {
-        follow_naming(a, &m->arch, w);
-        st = eff_graph_build(&m->graph, &m->arch);
+        follow_naming(a, &spec->arch, w);
+        st = eff_graph_build(&g, &spec->arch);
     }
     if (st == EFF_OK) {
-        st = eff_graph_load(m->graph, w);
+        st = eff_graph_load(g, w);
         if (st != EFF_OK)
-            eff_fail_in(st, "%s", file);
+            eff_fail_in(st, "%s", spec->file);
     }
     eff_weights_free(w);
-    if (st == EFF_OK) {
-        eff_graph_stats(m->graph, &m->stats);
-        st = eff_graph_optimize(m->graph);
-    }
     if (st == EFF_OK)
-        st = eff_reference_create(&m->reference, m->graph);
+        st = eff_graph_optimize(g);
+    if (st != EFF_OK) {
+        eff_graph_free(g);
+        return cli_fail(a, st);
+    }
+    *out = g;
+    return EXIT_OK;
+}
+
+static EffStatus read_labels(Model *m, const char *path)
+{
+    EffBytes bytes;
+    EffStatus st = eff_file_read(&bytes, path, MAX_LABELS_BYTES);
+    if (st != EFF_OK)
+        return st;
+    const int n_classes = m->info->n_classes;
+    m->labels = eff_calloc((size_t)n_classes, sizeof *m->labels);
+    if (m->labels == NULL)
+        st = eff_fail_nomem((size_t)n_classes * sizeof *m->labels, "labels");
+    int n = 0;
+    for (size_t at = 0; at < bytes.size && st == EFF_OK; n++) {
+        const uint8_t *end = memchr(bytes.data + at, '\n', bytes.size - at);
+        const size_t length = end != NULL ? (size_t)(end - bytes.data) - at : bytes.size - at;
+        if (n < n_classes) {
+            m->labels[n] = eff_strndup((const char *)bytes.data + at, length);
+            if (m->labels[n] == NULL)
+                st = eff_fail_nomem(length, "a label");
+            else
+                m->labels[n][strcspn(m->labels[n], "\r")] = '\0';
+        }
+        at += length + 1;
+    }
+    eff_free(bytes.data);
+    if (st == EFF_OK && n != n_classes)
+        st = eff_fail(EFF_ERR_FORMAT, "%s: %d labels for %d classes; give one line a class", path, n, n_classes);
     return st;
 }
 
-ExitCode model_open(Model *out, const Args *a, const char *spec)
+/* What is left once m->model is there. */
+static ExitCode finish_open(Model *m, const Args *a, const char *title, EffStatus st)
 {
-    Model m = {0};
-    char *file = NULL;
-    const ExitCode code = model_describe(a, spec, &m.arch, &file);
-    if (code != EXIT_OK)
-        return code;
-    EffStatus st = EFF_OK;
-    const EffHubModel *hub = spec == NULL ? eff_hub_model(0) : eff_hub_find(spec);
-    if (file == NULL && hub != NULL)
-        st = eff_hub_path(&file, hub); /* again, for its message */
-    else if (file == NULL)
-        st = eff_fail(EFF_ERR_ARG, "%s: no published weights are known for it; name a weights file and give --arch %s",
-                      m.arch.name, m.arch.name);
-    m.title = eff_strdup(spec != NULL ? spec : hub->name);
-    m.pre = m.arch.pre;
-    m.n_classes = m.arch.n_classes;
-    if (st == EFF_OK)
-        st = m.title == NULL ? eff_fail_nomem(64, "a name") : build(&m, a, file);
-    if (st == EFF_OK && cli_value(a, "labels") != NULL)
-        st = read_labels(&m, cli_value(a, "labels"));
-    m.file = file;
-    if (st != EFF_OK) {
-        model_close(&m);
-        return cli_fail(a, st);
+    if (st == EFF_OK) {
+        m->info = eff_model_info(m->model);
+        m->title = eff_strdup(title);
+        if (m->title == NULL)
+            st = eff_fail_nomem(strlen(title), "a name");
     }
-    *out = m;
-    return EXIT_OK;
+    if (st == EFF_OK && cli_value(a, "labels") != NULL)
+        st = read_labels(m, cli_value(a, "labels"));
+    if (st == EFF_OK)
+        return EXIT_OK;
+    model_close(m);
+    return cli_fail(a, st);
+}
+
+ExitCode model_from_compiled(Model *out, const Args *a, const EffCompiled *compiled, const char *title)
+{
+    *out = (Model){0};
+    const EffStatus st = eff_compiled_model(&out->model, compiled, has_flag(a, "cpu") ? cli_value(a, "cpu") : NULL);
+    return finish_open(out, a, title, st);
+}
+
+ExitCode model_open(Model *out, const Args *a, const char *name)
+{
+    *out = (Model){0};
+    ModelSpec spec;
+    EffGraph *g = NULL;
+    EffCompiled *compiled = NULL;
+    ExitCode code = model_find(a, name, &spec);
+    const char *title = name != NULL ? name : eff_hub_model(0)->name;
+    if (code == EXIT_OK && spec.is_bin) {
+        const char *cpu = has_flag(a, "cpu") ? cli_value(a, "cpu") : NULL;
+        code = finish_open(out, a, title, eff_model_open(&out->model, spec.file, cpu));
+    } else if (code == EXIT_OK) {
+        code = model_load_graph(a, &spec, &g);
+        if (code == EXIT_OK) {
+            const EffStatus st = eff_compile_float(&compiled, g);
+            eff_graph_free(g);
+            code = st == EFF_OK ? model_from_compiled(out, a, compiled, title) : cli_fail(a, st);
+            eff_compiled_free(compiled);
+        }
+    }
+    if (code == EXIT_OK) {
+        out->arch = spec.arch;
+        out->file = spec.file;
+        spec.file = NULL;
+    }
+    model_spec_free(&spec);
+    return code;
 }
 
 void model_close(Model *m)
 {
-    for (int i = 0; m->labels != NULL && i < m->n_classes; i++)
+    for (int i = 0; m->labels != NULL && i < m->info->n_classes; i++)
         eff_free(m->labels[i]);
     eff_free(m->labels);
-    eff_reference_free(m->reference);
-    eff_graph_free(m->graph);
+    eff_model_close(m->model);
     eff_free(m->title);
     free(m->file);
     *m = (Model){0};
+}
+
+const char *const *model_default_labels(int n_classes)
+{
+    return n_classes == EFF_IMAGENET_CLASSES ? eff_imagenet_labels : NULL;
 }
 
 const char *model_label(const Model *m, int index, char *buffer)
 {
     if (m->labels != NULL && m->labels[index] != NULL)
         return m->labels[index];
-    if (m->n_classes == EFF_IMAGENET_CLASSES)
-        return eff_imagenet_labels[index];
+    const char *const *labels = m->info->labels != NULL ? m->info->labels : model_default_labels(m->info->n_classes);
+    if (labels != NULL)
+        return labels[index];
     snprintf(buffer, 32, "class %d", index);
     return buffer;
 }
@@ -244,15 +327,14 @@ const char *model_label(const Model *m, int index, char *buffer)
 EffStatus model_session_create(ModelSession *out, const Model *m, int n_threads)
 {
     ModelSession s = {.model = m};
-    const size_t n_pixels = (size_t)m->pre.size * (size_t)m->pre.size;
+    const size_t n_pixels = (size_t)m->info->pre.size * (size_t)m->info->pre.size;
     s.pixels = eff_malloc(n_pixels * 3);
-    s.input = eff_calloc(n_pixels * 3, sizeof *s.input);
-    s.logits = eff_calloc((size_t)m->n_classes, sizeof *s.logits);
+    s.logits = eff_calloc((size_t)m->info->n_classes, sizeof *s.logits);
     EffStatus st = EFF_OK;
-    if (s.pixels == NULL || s.input == NULL || s.logits == NULL)
-        st = eff_fail_nomem(n_pixels * 3 * sizeof *s.input, "a picture");
+    if (s.pixels == NULL || s.logits == NULL)
+        st = eff_fail_nomem(n_pixels * 3, "a picture");
     if (st == EFF_OK)
-        st = eff_reference_session_create(&s.reference, m->reference, n_threads);
+        st = eff_session_create(&s.session, m->model, n_threads);
     if (st != EFF_OK) {
         model_session_free(&s);
         return st;
@@ -263,29 +345,36 @@ EffStatus model_session_create(ModelSession *out, const Model *m, int n_threads)
 
 void model_session_free(ModelSession *s)
 {
-    eff_reference_session_free(s->reference);
+    eff_session_destroy(s->session);
     eff_free(s->pixels);
-    eff_free(s->input);
     eff_free(s->logits);
     *s = (ModelSession){0};
 }
 
+EffStatus model_prepare(const EffPreprocess *pre, const char *path, bool apply_orientation, uint8_t *pixels)
+{
+    EffImage image = {0};
+    EffStatus st = eff_image_open(&image, path, &(EffDecodeOptions){.apply_orientation = apply_orientation});
+    if (st == EFF_OK && (st = eff_image_prepare(pixels, &image, pre)) != EFF_OK)
+        eff_fail_in(st, "%s", path);
+    eff_image_free(&image);
+    return st;
+}
+
 EffStatus model_session_run(ModelSession *s, const char *path, bool apply_orientation)
 {
-    const EffPreprocess *pre = &s->model->pre;
     const double t0 = eff_now();
     EffImage image = {0};
     EffStatus st = eff_image_open(&image, path, &(EffDecodeOptions){.apply_orientation = apply_orientation});
     if (st != EFF_OK)
         return st;
     const double t1 = eff_now();
-    st = eff_image_prepare(s->pixels, &image, pre);
+    st = eff_image_prepare(s->pixels, &image, &s->model->info->pre);
     eff_image_free(&image);
     if (st != EFF_OK)
         return eff_fail_in(st, "%s", path);
-    eff_graph_normalize(s->model->graph, s->input, s->pixels);
     const double t2 = eff_now();
-    eff_reference_run(s->reference, s->input, s->logits);
+    eff_session_run(s->session, s->pixels, s->logits);
     s->decode_ms = 1e3 * (t1 - t0);
     s->preprocess_ms = 1e3 * (t2 - t1);
     s->inference_ms = 1e3 * (eff_now() - t2);

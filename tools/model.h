@@ -5,50 +5,64 @@
 
 #include "cli.h"
 
-/* Options of every command that takes a MODEL. */
+/* Options of every command that builds a MODEL from weights, and of every one that runs it. */
 extern const Option model_options[];
+extern const Option cpu_option[];
 
 typedef struct Model {
-    char *title;  /* how the user named it */
-    char *file;   /* path of the weights */
-    EffArch arch; /* what it was built as */
-    EffGraphStats stats;
-    EffPreprocess pre;
-    int n_classes;
-    EffGraph *graph;
-    EffReference *reference;
+    char *title;   /* how the user named it */
+    char *file;    /* path that it was read from; NULL for random weights */
+    EffArch arch;  /* what it was built as; zeroed for a compiled model */
+    EffModel *model;
+    const EffModelInfo *info; /* of `model` */
     char **labels; /* n_classes lines of --labels; NULL without */
 } Model;
 
 /* One run at a time; its buffers are its own. */
 typedef struct ModelSession {
     const Model *model;
-    EffReferenceSession *reference;
-    uint8_t *pixels;                               /* [size][size][3] */
-    float *input;                                  /* [size][size][in_channels] */
-    float *logits;                                 /* [n_classes] */
+    EffSession *session;
+    uint8_t *pixels; /* [size][size][3] */
+    float *logits;   /* [n_classes] */
     double decode_ms, preprocess_ms, inference_ms; /* of the last picture */
 } ModelSession;
 
 /* Whether a word on the command line means a model rather than a picture. */
 bool model_is_spec(const char *word);
 
-/*
- * Architecture of MODEL or ARCH after the options; `spec` NULL is the default model. *file receives the path of the
- * weights (free()), or NULL when there are none at hand. Prints what is wrong and returns an exit code.
- */
-ExitCode model_describe(const Args *a, const char *spec, EffArch *arch, char **file);
+/* What MODEL or ARCH stands for. */
+typedef struct ModelSpec {
+    EffArch arch; /* after the options; zeroed for a compiled model */
+    char *file;   /* free(); weights or a .bin; NULL when there is none at hand */
+    bool is_bin;
+} ModelSpec;
 
-/* Open a model with its weights. `spec` NULL is the default model. Prints what is wrong and returns an exit code. */
+/*
+ * Find out what `spec` means. NULL is the default model: the int8 one in the cache, or the float one with --float or where
+ * there is no int8 one yet. Prints what is wrong and returns an exit code.
+ */
+ExitCode model_find(const Args *a, const char *spec, ModelSpec *out);
+void model_spec_free(ModelSpec *spec);
+
+/* The float network of a weights file, BatchNorm folded. Prints what is wrong. */
+ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out);
+
+/* Open a model. Prints what is wrong and returns an exit code. */
 ExitCode model_open(Model *out, const Args *a, const char *spec);
+/* A model that runs a compiled one that is still in memory. */
+ExitCode model_from_compiled(Model *out, const Args *a, const EffCompiled *compiled, const char *title);
 void model_close(Model *m);
 
 /* Name of a class; never NULL. `buffer` (32 bytes) is used where there is no label. */
 const char *model_label(const Model *m, int index, char *buffer);
+/* The names of all classes of ImageNet for models of 1000 classes; NULL for others. */
+const char *const *model_default_labels(int n_classes);
 
 EffStatus model_session_create(ModelSession *out, const Model *m, int n_threads);
 void model_session_free(ModelSession *s);
 /* Decode, prepare and run one picture; logits and times are in the session. */
 EffStatus model_session_run(ModelSession *s, const char *path, bool apply_orientation);
+/* Decode and prepare only, into pixels [size][size][3]. */
+EffStatus model_prepare(const EffPreprocess *pre, const char *path, bool apply_orientation, uint8_t *pixels);
 
 #endif

@@ -12,6 +12,15 @@ Interval stats_wilson(size_t k, size_t n)
     return (Interval){fmax(0, (centre - spread) / scale), fmin(1, (centre + spread) / scale)};
 }
 
+double stats_mcnemar(size_t b, size_t c)
+{
+    const double n = (double)(b + c), less = (double)(b < c ? b : c);
+    double sum = 0;
+    for (double k = 0; k <= less; k++) /* binomial(n, k) / 2^n */
+        sum += exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * 0.6931471805599453);
+    return fmin(1, 2 * sum);
+}
+
 void stats_softmax(double *dst, const float *logits, int n)
 {
     double max = (double)logits[0], sum = 0;

@@ -12,6 +12,9 @@ typedef struct Interval {
 /* 95 % interval of a share k of n (Wilson 1927, "Probable inference, the law of succession"), in [0, 1]; n > 0. */
 Interval stats_wilson(size_t k, size_t n);
 
+/* Exact two-sided McNemar test (1947): the chance that b + c fair coins split at least as unevenly as b and c. */
+double stats_mcnemar(size_t b, size_t c);
+
 /* Softmax in double, largest subtracted first. */
 void stats_softmax(double *dst, const float *logits, int n);
 

@@ -70,6 +70,16 @@ EffStatus eff_session_profile(EffSession *s);
 /** The times so far: n_steps of the model's info. Borrowed; NULL before eff_session_profile(). */
 const EffStepTime *eff_session_times(const EffSession *s);
 
+/** Open a compiled model's file and compute its SHA-256 too, which opening alone does not. @return as eff_model_open(). */
+EffStatus eff_model_verify(const char *path);
+
+/** What one core of this machine can do, measured in some milliseconds. */
+typedef struct EffPeak {
+    double hz;         /**< clock */
+    double macs_per_s; /**< u8 x s8 multiply-accumulates of its dot-product instructions; 0 where it has none */
+} EffPeak;
+void eff_cpu_peak(EffPeak *out);
+
 /** Whether a file starts as a compiled model does (its first 8 bytes). */
 int eff_model_is_bin(const void *data, size_t size);
 

@@ -18,4 +18,6 @@ void eff_graph_stats(const EffGraph *g, EffGraphStats *out)
             out->params += node->bn.gamma.n + node->bn.beta.n;
         }
     }
+    if (g->n_params > 0)
+        out->params = g->n_params; /* folding took some away */
 }

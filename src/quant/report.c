@@ -24,6 +24,8 @@ typedef struct Job {
     const EffGraph *g;
     EffTensorError *totals;
     size_t *offsets; /* [n_tensors] into the store */
+    int *readers;
+    const EffModel *model;
     Slot *slots;
 } Job;
 
@@ -41,9 +43,9 @@ static void keep(void *ctx, int step, const EffPlanTensor *tensor, const void *d
 {
     Slot *slot = ctx;
     (void)step;
-    const int t = (int)(tensor - slot->job->plan->tensors);
+    const int t = (int)(tensor - slot->job->model->plan.tensors);
     size_t n_bytes = 0;
-    if (slot->job->totals[t].node >= 0 && eff_plan_tensor_bytes(&n_bytes, slot->job->plan, t))
+    if (slot->job->totals[t].node >= 0 && eff_plan_tensor_bytes(&n_bytes, slot->job->plan, t, slot->job->readers[t]))
         memcpy(slot->store + slot->job->offsets[t], data, n_bytes);
 }
 
@@ -55,7 +57,7 @@ static void compare(void *ctx, int node, EffShape shape, const float *data)
     for (int t = 0; t < job->plan->n_tensors; t++) {
         if (job->totals[t].node != node)
             continue;
-        eff_tensor_to_f32(job->plan, t, slot->store + job->offsets[t], slot->values);
+        eff_tensor_to_f32(job->model, t, slot->store + job->offsets[t], slot->values);
         EffTensorError *e = &slot->errors[t];
         for (size_t i = 0; i < n; i++) {
             const double r = (double)data[i], x = (double)slot->values[i], d = x - r;
@@ -124,18 +126,21 @@ EffStatus eff_compare_tensors(EffTensorError *out, const EffPlan *plan, const Ef
                               const EffQuantizeOptions *options)
 {
     const size_t n_slots = (size_t)(options->n_threads ? options->n_threads : eff_cpu_count());
-    Job job = {.plan = plan, .g = g, .totals = out};
+    Job job = {.plan = plan, .g = g, .totals = out, .model = model};
     size_t store_bytes = 0, most_values = 1;
     EffStatus st = EFF_OK;
     job.offsets = eff_calloc((size_t)plan->n_tensors, sizeof *job.offsets);
     job.slots = eff_calloc(n_slots, sizeof *job.slots);
-    if (job.offsets == NULL || job.slots == NULL)
+    job.readers = eff_calloc((size_t)plan->n_tensors, sizeof *job.readers);
+    if (job.readers != NULL)
+        eff_plan_quads_readers(plan, job.readers);
+    if (job.offsets == NULL || job.slots == NULL || job.readers == NULL)
         st = eff_fail_nomem((size_t)plan->n_tensors * sizeof *job.offsets, "the report");
     for (int t = 0; t < plan->n_tensors && st == EFF_OK; t++) {
         const EffPlanTensor *tensor = &plan->tensors[t];
         size_t n_bytes = 0;
         out[t] = (EffTensorError){.node = find_node(g, tensor)};
-        if (out[t].node < 0 || !eff_plan_tensor_bytes(&n_bytes, plan, t))
+        if (out[t].node < 0 || !eff_plan_tensor_bytes(&n_bytes, plan, t, job.readers[t]))
             continue;
         const size_t n = (size_t)tensor->h * (size_t)tensor->w * (size_t)tensor->c;
         most_values = n > most_values ? n : most_values;
@@ -158,5 +163,6 @@ EffStatus eff_compare_tensors(EffTensorError *out, const EffPlan *plan, const Ef
     }
     eff_free(job.slots);
     eff_free(job.offsets);
+    eff_free(job.readers);
     return st;
 }

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* effnet quantize and compile: from weights to a .bin. */
+#include "commands.h"
+#include "dataset.h"
+#include "model.h"
+#include "output.h"
+#include "progress.h"
+#include "views.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/sha256.h"
+#include "base/status.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- What both commands share ---- */
+
+/* Where the .bin goes: -o, or for a model of the cache beside its weights. free() it; NULL after a message. */
+static char *output_path(const Args *a, const char *spec, bool int8)
+{
+    const char *out = cli_value(a, "output");
+    char *path = NULL;
+    if (out != NULL)
+        return strdup(out);
+    const EffHubModel *hub = spec != NULL ? eff_hub_find(spec) : eff_hub_model(0);
+    if (hub == NULL || !int8)
+        cli_usage(a, "name the file to write: -o model.bin");
+    else if (eff_hub_int8_path(&path, hub) != EFF_OK)
+        cli_usage(a, "%s", eff_last_message());
+    return path;
+}
+
+/* SHA-256 of a file, or of all files of a calibration set in their order; "" after a failure. */
+static EffStatus digest_of(char hex[EFF_SHA256_HEX], const char *path)
+{
+    EffBytes bytes = {0};
+    const EffStatus st = eff_file_read(&bytes, path, SIZE_MAX / 2);
+    if (st == EFF_OK)
+        eff_sha256_hex(hex, bytes.data, bytes.size);
+    eff_free(bytes.data);
+    return st;
+}
+
+static EffStatus digest_of_set(char hex[EFF_SHA256_HEX], const Dataset *d)
+{
+    char *all = eff_calloc(d->n + 1, EFF_SHA256_HEX);
+    EffStatus st = all != NULL ? EFF_OK : eff_fail_nomem(d->n * EFF_SHA256_HEX, "digests");
+    for (size_t i = 0; i < d->n && st == EFF_OK; i++)
+        st = digest_of(all + i * (EFF_SHA256_HEX - 1), d->paths[i]);
+    if (st == EFF_OK)
+        eff_sha256_hex(hex, all, d->n * (EFF_SHA256_HEX - 1));
+    eff_free(all);
+    return st;
+}
+
+/* Where a compiled model comes from; no paths and no dates, so that the same inputs give the same bytes. `d` NULL: float. */
+static EffStatus provenance(json_t **out, const ModelSpec *spec, const Dataset *d, int n_views)
+{
+    char weights[EFF_SHA256_HEX] = "", pictures[EFF_SHA256_HEX] = "";
+    EffStatus st = digest_of(weights, spec->file);
+    if (st == EFF_OK && d != NULL)
+        st = digest_of_set(pictures, d);
+    if (st != EFF_OK)
+        return st;
+    json_t *object =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f}", "tool", "effnet " EFF_VERSION, "type", d != NULL ? "int8" : "float",
+                  "arch", spec->arch.name, "weights_sha256", weights, "padding",
+                  spec->arch.padding == EFF_PADDING_SAME ? "same" : "symmetric", "bn_eps", (double)spec->arch.bn_eps);
+    if (d != NULL)
+        json_object_set_new(object, "calibration", json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)d->n, "views",
+                                                             n_views, "sha256", pictures));
+    *out = object;
+    return EFF_OK;
+}
+
+static EffStatus label_and_write(EffCompiled *c, const ModelSpec *spec, json_t *origin, const char *path)
+{
+    const char *const *labels = model_default_labels(spec->arch.n_classes);
+    char *text = origin != NULL ? json_dumps(origin, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    EffStatus st = text != NULL ? eff_compiled_set_provenance(c, text) : eff_fail_nomem(256, "provenance");
+    free(text);
+    if (st == EFF_OK && labels != NULL)
+        st = eff_compiled_set_labels(c, labels);
+    return st == EFF_OK ? eff_compiled_write(c, path) : st;
+}
+
+/* ---- quantize ---- */
+
+static const Option quantize_options[] = {
+    {"calib", 'c', "DIR", "pictures to calibrate on: files of a folder and its sub-folders", COMPLETES_FILE},
+    {"images", 'n', "N", "use only N of them, evenly spread (default: all)", COMPLETES_NOTHING},
+    {"views", 0, "N", "views of each picture: crops and mirrors, for few pictures (default 1)", COMPLETES_NOTHING},
+    {"output", 'o', "FILE", "the .bin (default: the cache, for a model from there)", COMPLETES_FILE},
+    {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
+    {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
+    {"quiet", 'q', NULL, "no progress line, no table", COMPLETES_NOTHING},
+    {"json", 0, NULL, "the report as one JSON object", COMPLETES_NOTHING},
+    {0}};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+typedef struct Phase {
+    Progress progress;
+    const char *name;
+    bool quiet;
+} Phase;
+
+static int show_progress(void *ctx, const char *name, size_t done, size_t total)
+{
+    Phase *phase = ctx;
+    if (phase->name == NULL || strcmp(phase->name, name) != 0) {
+        progress_end(&phase->progress);
+        phase->progress = progress_begin(name, total, phase->quiet);
+        phase->name = name;
+    }
+    progress_update(&phase->progress, done);
+    return interrupted;
+}
+
+static json_t *number_or_null(double v)
+{
+    return isfinite(v) ? json_real(v) : json_null();
+}
+
+static json_t *report_json(const EffCompiled *c, json_t *origin)
+{
+    json_t *nodes = json_array();
+    const EffNodeReport *row;
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++)
+        json_array_append_new(nodes, json_pack("{s:s,s:s,s:o,s:f,s:s,s:o,s:o}", "name", row->name, "type", row->type,
+                                               "sqnr_db", number_or_null(row->sqnr_db), "cosine", row->cosine, "act",
+                                               row->act, "act_sqnr_db", number_or_null(row->act_sqnr_db),
+                                               "act_u8_sqnr_db", number_or_null(row->act_u8_sqnr_db)));
+    return json_pack("{s:O,s:o}", "provenance", origin, "nodes", nodes);
+}
+
+static void print_table(const EffCompiled *c)
+{
+    const EffNodeReport *row;
+    printf("%-46s %-5s %8s %9s  %-7s %8s %8s\n", "node", "type", "SQNR dB", "cosine", "act", "act dB", "u8 dB");
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++) {
+        printf("%-46s %-5s %8.1f %9.6f", row->name, row->type, row->sqnr_db, row->cosine);
+        if (isfinite(row->act_sqnr_db))
+            printf("  %-7s %8.1f %8.1f", row->act, row->act_sqnr_db, row->act_u8_sqnr_db);
+        putchar('\n');
+    }
+}
+
+/* report.json beside model.bin is model.report.json. */
+static EffStatus write_report(const Args *a, const json_t *report, const char *bin)
+{
+    const char *given = cli_value(a, "report");
+    const size_t n = strlen(bin), stem = n > 4 && strcmp(bin + n - 4, ".bin") == 0 ? n - 4 : n;
+    char *path = malloc(stem + 32), *text = json_dumps(report, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    EffStatus st = path != NULL && text != NULL ? EFF_OK : eff_fail_nomem(n, "the report");
+    if (st == EFF_OK) {
+        snprintf(path, stem + 32, "%.*s.report.json", (int)stem, bin);
+        st = eff_file_write_atomic(given != NULL ? given : path, text, strlen(text));
+    }
+    free(path);
+    free(text);
+    return st;
+}
+
+static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g, const Dataset *d, int n_views,
+                              int n_threads, const char *path)
+{
+    const Views views = {.d = d, .n_views = n_views, .pre = spec->arch.pre};
+    const EffPictures pictures = views_pictures(&views);
+    Phase phase = {.quiet = cli_flag(a, "quiet")};
+    const EffQuantizeOptions options = {.n_threads = n_threads, .progress = show_progress, .ctx = &phase};
+    EffCompiled *c = NULL;
+    struct sigaction old, act = {.sa_handler = on_interrupt};
+    sigaction(SIGINT, &act, &old);
+    EffStatus st = eff_quantize(&c, g, &pictures, &options);
+    progress_end(&phase.progress);
+    sigaction(SIGINT, &old, NULL);
+    json_t *origin = NULL, *report = NULL;
+    if (st == EFF_OK)
+        st = provenance(&origin, spec, d, n_views);
+    if (st == EFF_OK)
+        report = report_json(c, origin);
+    if (st == EFF_OK)
+        st = label_and_write(c, spec, origin, path);
+    if (st == EFF_OK)
+        st = write_report(a, report, path);
+    ExitCode code = EXIT_OK;
+    if (st != EFF_OK) {
+        code = cli_fail(a, st);
+    } else if (cli_flag(a, "json")) {
+        json_object_set_new(report, "file", json_string(path));
+        code = output_json(a, json_incref(report));
+    } else {
+        if (!cli_flag(a, "quiet"))
+            print_table(c);
+        printf("%s: int8, calibrated on %zu views of %zu pictures\n", path, pictures.n, d->n);
+        code = output_flush(a);
+    }
+    json_decref(report);
+    json_decref(origin);
+    eff_compiled_free(c);
+    return code;
+}
+
+static ExitCode run_quantize(const Args *a)
+{
+    int n_images = 0, n_views = 1, n_threads = 0;
+    const char *calib = cli_value(a, "calib");
+    if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, 1000, &n_views) ||
+        !cli_int(a, "threads", 1, 256, &n_threads))
+        return EXIT_USAGE;
+    if (a->n_words > 1)
+        return cli_usage(a, "one MODEL at a time, but '%s' follows '%s'", a->words[1], a->words[0]);
+    if (calib == NULL)
+        return cli_usage(a, "name a folder of pictures like those that the model will see: --calib DIR");
+    const char *name = a->n_words > 0 ? a->words[0] : eff_hub_model(0)->name;
+    char *path = output_path(a, name, true);
+    if (path == NULL)
+        return EXIT_USAGE;
+    Dataset d = {0};
+    const EffStatus st = dataset_add(&d, calib);
+    if (st == EFF_OK && n_images > 0)
+        dataset_spread(&d, (size_t)n_images);
+    ModelSpec spec = {0};
+    EffGraph *g = NULL;
+    ExitCode code = st == EFF_OK ? model_find(a, name, &spec) : cli_fail(a, st);
+    if (code == EXIT_OK)
+        code = model_load_graph(a, &spec, &g);
+    if (code == EXIT_OK)
+        code = quantize_with(a, &spec, g, &d, n_views, n_threads, path);
+    eff_graph_free(g);
+    model_spec_free(&spec);
+    dataset_free(&d);
+    free(path);
+    return code;
+}
+
+const Command cmd_quantize = {
+    .name = "quantize",
+    .args = "[MODEL] --calib DIR",
+    .summary = "turn weights into an int8 .bin",
+    .details = "Calibrates on pictures (250 or more are best; labels are not needed), writes the .bin and a report\n"
+               "beside it, and prints each node's error against float.",
+    .options = {quantize_options, model_options},
+    .examples = {"effnet quantize efficientnet-lite0 --calib photos/ -o lite0.bin",
+                 "effnet quantize b0.pth --arch efficientnet-b0 --calib photos/ --images 250 -o b0.bin"},
+    .completes = COMPLETES_MODEL,
+    .run = run_quantize,
+};
+
+/* ---- compile ---- */
+
+static const Option compile_options[] = {
+    {"float", 0, NULL, "in float32 (for int8 see effnet quantize)", COMPLETES_NOTHING},
+    {"output", 'o', "FILE", "the .bin", COMPLETES_FILE},
+    {"json", 0, NULL, "one JSON object", COMPLETES_NOTHING},
+    {0}};
+
+static ExitCode run_compile(const Args *a)
+{
+    if (!cli_flag(a, "float"))
+        return cli_usage(a, "say --float; an int8 .bin comes from 'effnet quantize', which needs pictures");
+    if (a->n_words > 1)
+        return cli_usage(a, "one MODEL at a time, but '%s' follows '%s'", a->words[1], a->words[0]);
+    const char *name = a->n_words > 0 ? a->words[0] : eff_hub_model(0)->name;
+    char *path = output_path(a, name, false);
+    if (path == NULL)
+        return EXIT_USAGE;
+    ModelSpec spec = {0};
+    EffGraph *g = NULL;
+    EffCompiled *c = NULL;
+    ExitCode code = model_find(a, name, &spec);
+    if (code == EXIT_OK)
+        code = model_load_graph(a, &spec, &g);
+    if (code == EXIT_OK) {
+        EffStatus st = eff_compile_float(&c, g);
+        json_t *origin = NULL;
+        if (st == EFF_OK)
+            st = provenance(&origin, &spec, NULL, 0);
+        if (st == EFF_OK)
+            st = label_and_write(c, &spec, origin, path);
+        if (st != EFF_OK)
+            code = cli_fail(a, st);
+        else if (cli_flag(a, "json"))
+            code = output_json(a, json_pack("{s:s,s:O}", "file", path, "provenance", origin));
+        else if (printf("%s: float32\n", path) > 0)
+            code = output_flush(a);
+        json_decref(origin);
+    }
+    eff_compiled_free(c);
+    eff_graph_free(g);
+    model_spec_free(&spec);
+    free(path);
+    return code;
+}
+
+const Command cmd_compile = {
+    .name = "compile",
+    .args = "[MODEL] --float -o FILE",
+    .summary = "turn weights into a float .bin",
+    .options = {compile_options, model_options},
+    .examples = {"effnet compile efficientnet-lite0 --float -o lite0-f32.bin",
+                 "effnet compile b0.pth --arch efficientnet-b0 --float -o b0-f32.bin"},
+    .completes = COMPLETES_MODEL,
+    .run = run_compile,
+};
