@@ -157,42 +157,74 @@ static EFF_ALWAYS_INLINE void dw_5x5s2(Z acc[MAX_ROWS][TILE_COLS], const uint8_t
     }
 }
 
-/* Sums over the pixels of a tile row, as 16 s32 in channel order: interleaving pixels 0 with 2 and 1 with 3 brings the
- * two words of a channel into one dword. */
-static EFF_ALWAYS_INLINE Z pool_words(Z sum, Words y, int n_cols)
+/* Sums over the pixels of a tile row, added to 16 s32 in channel order: interleaving pixels 0 with 2 and 1 with 3
+ * brings the two words of a channel into one dword. */
+static EFF_ALWAYS_INLINE void pool_words(Z sum[2], Words y, int n_cols)
 {
     const Z none = _mm512_setzero_si512(), one = _mm512_set1_epi16(1);
     const Z p01 = n_cols > 1 ? y.p01 : _mm512_mask_mov_epi64(y.p01, 0xaa, none);
     const Z p23 = n_cols > 3 ? y.p23 : n_cols > 2 ? _mm512_mask_mov_epi64(y.p23, 0xaa, none) : none;
-    const Z even = _mm512_unpacklo_epi16(p01, p23), odd = _mm512_unpackhi_epi16(p01, p23);
-    return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_madd_epi16(even, one), _mm512_madd_epi16(odd, one)));
+    sum[0] = _mm512_dpwssd_epi32(sum[0], _mm512_unpacklo_epi16(p01, p23), one);
+    sum[1] = _mm512_dpwssd_epi32(sum[1], _mm512_unpackhi_epi16(p01, p23), one);
 }
 
 typedef struct Tile {
     const EffDw *op;
     const EffDwIo *io;
+    const Shared *shared;
     const uint8_t *q0, *q1; /* quads at the tile's first input column */
     size_t column;          /* bytes from column to column */
-    size_t pixel, line;     /* of the outputs: index of the tile's first value, and values from row to row */
+    size_t line;            /* values from output row to output row */
     int n_rows;             /* rows that are stored */
+    Pixels to;              /* the tile's first row */
 } Tile;
+
+static EFF_ALWAYS_INLINE void dw_store(const Tile *t, Mode mode, int rows, int n_cols, int c, int32_t *pool,
+                                       Z acc[MAX_ROWS][TILE_COLS])
+{
+    const EffEpilogue *e = &t->op->epi;
+    const Channels ch = mode == MODE_CLAMP ? load_channels(e, mode, c, true, ORDER_PAIRS)
+                                           : load_channels(e, mode, c, t->to.u8 != NULL, ORDER_PIXELS);
+    Z sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    Pixels to = t->to;
+    to.n = n_cols;
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+        if (r >= t->n_rows)
+            break;
+        if (mode == MODE_CLAMP) {
+            store_u8_p4c16(&to, c, epilogue_p4c16(t->shared, &ch, mode, acc[r]));
+        } else {
+            const Words y = epilogue_words(t->shared, &ch, mode, acc[r]);
+            store_words(t->shared, &ch, &to, c, y);
+            if (pool)
+                pool_words(sum, y, n_cols);
+        }
+        to.u8 = to.u8 ? to.u8 + t->line : NULL;
+        to.s16 = to.s16 ? to.s16 + t->line : NULL;
+    }
+    if (mode != MODE_CLAMP && pool) {
+        const Z old = _mm512_loadu_si512(pool + c);
+        _mm512_storeu_si512(pool + c, _mm512_add_epi32(old, _mm512_add_epi32(sum[0], sum[1])));
+    }
+}
 
 static EFF_ALWAYS_INLINE void dw_tile(const Tile *t, Mode mode, int kernel, int stride, int n_cols)
 {
-    const EffDw *op = t->op;
-    const EffDwIo *io = t->io;
-    const EffEpilogue *e = &op->epi;
     const int rows = 4 / stride, block_bytes = kernel * dw_vectors(kernel, stride) * VECTOR_BYTES;
-    for (int c = io->ch_begin; c < io->ch_end; c += 16) {
-        const uint8_t *q0 = t->q0 + (size_t)(c - io->ch_begin) * 4, *q1 = t->q1 + (size_t)(c - io->ch_begin) * 4;
-        const int8_t *wgt = (const int8_t *)op->packed + (size_t)(c / 16) * (size_t)block_bytes;
-        const Z bias = _mm512_loadu_si512(e->bias + c);
+    const int ch_begin = t->io->ch_begin, ch_end = t->io->ch_end;
+    const int8_t *wgt = (const int8_t *)t->op->packed + (size_t)(ch_begin / 16) * (size_t)block_bytes;
+    const int32_t *bias = t->op->epi.bias;
+    int32_t *pool = t->io->pool;
+    const uint8_t *q0 = t->q0, *q1 = t->q1;
+    for (int c = ch_begin; c < ch_end; c += 16, wgt += block_bytes, q0 += 64, q1 += 64) {
+        const Z b = _mm512_loadu_si512(bias + c);
         Z acc[MAX_ROWS][TILE_COLS];
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
             for (int x = 0; x < TILE_COLS; x++)
-                acc[r][x] = bias;
+                acc[r][x] = b;
         }
         if (kernel == 3 && stride == 1)
             dw_3x3s1(acc, q0, q1, t->column, wgt, n_cols);
@@ -202,49 +234,45 @@ static EFF_ALWAYS_INLINE void dw_tile(const Tile *t, Mode mode, int kernel, int 
             dw_5x5s1(acc, q0, q1, t->column, wgt, n_cols);
         else
             dw_5x5s2(acc, q0, q1, t->column, wgt, n_cols);
-        Z sum = _mm512_setzero_si512();
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            if (r >= t->n_rows)
-                break;
-            const size_t at = t->pixel + (size_t)r * t->line;
-            const Pixels to = {
-                .u8 = io->dst_u8 ? io->dst_u8 + at : NULL,
-                .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL,
-                .stride = (size_t)eff_ch_pad(op->channels),
-                .n = n_cols,
-            };
-            if (mode == MODE_CLAMP) {
-                store_u8_p4c16(&to, c, epilogue_p4c16(e, mode, c, acc[r]));
-            } else {
-                const Words y = epilogue_words(e, mode, c, acc[r]);
-                store_words(e, &to, c, y);
-                if (io->pool)
-                    sum = pool_words(sum, y, n_cols);
-            }
-        }
-        if (mode != MODE_CLAMP && io->pool)
-            _mm512_storeu_si512(io->pool + c, _mm512_add_epi32(_mm512_loadu_si512(io->pool + c), sum));
+        dw_store(t, mode, rows, n_cols, c, pool, acc);
     }
 }
 
 static EFF_ALWAYS_INLINE void dw_rows(const EffDw *op, const EffDwIo *io, Mode mode, int kernel, int stride)
 {
+    const Shared shared = load_shared(&op->epi, mode);
     const int rows = 4 / stride;
     const size_t quad = eff_quads_stride(io->quads), ch = (size_t)eff_ch_pad(op->channels);
-    Tile t = {.op = op, .io = io, .column = (size_t)io->quads->ch_stride * 4, .line = (size_t)io->out_cols * ch};
+    Tile t = {
+        .op = op,
+        .io = io,
+        .shared = &shared,
+        .column = (size_t)io->quads->ch_stride * 4,
+        .line = (size_t)io->out_cols * ch,
+        .to = {.stride = ch},
+    };
     for (int y = io->row_begin; y < io->row_end; y += rows) {
         const uint8_t *src = io->src + (size_t)((y - io->row_begin) / rows) * quad;
         t.n_rows = io->row_end - y < rows ? io->row_end - y : rows;
-        for (int x = 0; x < io->out_cols; x += TILE_COLS) {
+        for (int x = 0; x < io->out_cols;) {
+            const int left = io->out_cols - x;
+            const size_t at = (size_t)(y - io->row_begin) * t.line + (size_t)x * ch;
             t.q0 = src + (size_t)(x * stride) * t.column;
             t.q1 = t.q0 + quad;
-            t.pixel = (size_t)(y - io->row_begin) * t.line + (size_t)x * ch;
-            switch (io->out_cols - x) {
-            case 1: dw_tile(&t, mode, kernel, stride, 1); break;
-            case 2: dw_tile(&t, mode, kernel, stride, 2); break;
-            case 3: dw_tile(&t, mode, kernel, stride, 3); break;
-            default: dw_tile(&t, mode, kernel, stride, 4); break;
+            t.to.u8 = io->dst_u8 ? io->dst_u8 + at : NULL;
+            t.to.s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL;
+            if (left >= 4) {
+                dw_tile(&t, mode, kernel, stride, 4);
+                x += 4;
+            } else if (left == 3) {
+                dw_tile(&t, mode, kernel, stride, 3);
+                x += 3;
+            } else if (left == 2) {
+                dw_tile(&t, mode, kernel, stride, 2);
+                x += 2;
+            } else {
+                dw_tile(&t, mode, kernel, stride, 1);
+                x += 1;
             }
         }
     }
@@ -272,11 +300,6 @@ static EFF_NOINLINE void dw_linear(const EffDw *op, const EffDwIo *io)
     dw_windows(op, io, MODE_LINEAR);
 }
 
-static EFF_NOINLINE void dw_relu(const EffDw *op, const EffDwIo *io)
-{
-    dw_windows(op, io, MODE_RELU);
-}
-
 static EFF_NOINLINE void dw_stair(const EffDw *op, const EffDwIo *io)
 {
     dw_windows(op, io, MODE_STAIR);
@@ -297,7 +320,6 @@ static void dw_run(const EffDw *op, const EffDwIo *io)
     switch (epilogue_mode(&op->epi)) {
     case MODE_CLAMP: dw_clamp(op, io); break;
     case MODE_LINEAR: dw_linear(op, io); break;
-    case MODE_RELU: dw_relu(op, io); break;
     case MODE_STAIR: dw_stair(op, io); break;
     case MODE_INTERP: dw_interp(op, io); break;
     }

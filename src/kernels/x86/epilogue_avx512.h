@@ -21,22 +21,47 @@
 
 typedef __m512i Z;
 
-/* What a kernel is specialised for: the epilogue's kind, and of ACT the function. */
-typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_RELU, MODE_STAIR, MODE_INTERP } Mode;
+/* What a kernel is specialised for: the epilogue's kind, and of ACT the table. ReLU is linear with another floor. */
+typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_STAIR, MODE_INTERP } Mode;
 
 static inline Mode epilogue_mode(const EffEpilogue *e)
 {
     if (e->kind == EFF_OUT_U8_CLAMP)
         return MODE_CLAMP;
-    if (e->kind == EFF_OUT_S16)
-        return MODE_LINEAR;
-    switch (e->act.kind) {
-    case EFF_ACT_RELU: return MODE_RELU;
-    case EFF_ACT_STAIR: return MODE_STAIR;
-    case EFF_ACT_INTERP: return MODE_INTERP;
-    case EFF_ACT_NONE: break;
+    if (e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_STAIR)
+        return MODE_STAIR;
+    return e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_INTERP ? MODE_INTERP : MODE_LINEAR;
+}
+
+/* What all channels share. Read once a call: stores to the output would make the compiler read it again. */
+typedef struct Shared {
+    Z table[4];    /* STAIR: 256 bytes; INTERP: 64 knots, 64 slopes */
+    Z h, up, last; /* STAIR: h, g_shift; INTERP: h, 15 - h, (64 << h) - 1 */
+    Z floor;       /* LINEAR: 0 for ReLU, else -32768 */
+    int pre, post, g_shift;
+} Shared;
+
+static EFF_ALWAYS_INLINE Shared load_shared(const EffEpilogue *e, Mode mode)
+{
+    Shared s = {.pre = e->pre_shift, .post = e->post_shift, .g_shift = e->act.g_shift};
+    if (mode == MODE_LINEAR)
+        s.floor = _mm512_set1_epi16(e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_RELU ? 0 : INT16_MIN);
+    if (mode == MODE_STAIR) {
+        for (int i = 0; i < 4; i++)
+            s.table[i] = _mm512_loadu_si512(e->act.stair + 64 * i);
+        s.h = _mm512_set1_epi16((int16_t)e->act.h);
+        s.up = _mm512_set1_epi16((int16_t)e->act.g_shift);
     }
-    return MODE_LINEAR;
+    if (mode == MODE_INTERP) {
+        for (int i = 0; i < 2; i++) {
+            s.table[i] = _mm512_loadu_si512(e->act.knot + 32 * i);
+            s.table[2 + i] = _mm512_loadu_si512(e->act.slope + 32 * i);
+        }
+        s.h = _mm512_set1_epi16((int16_t)e->act.h);
+        s.up = _mm512_set1_epi16((int16_t)(15 - e->act.h));
+        s.last = _mm512_set1_epi16((int16_t)((EFF_KNOTS << e->act.h) - 1));
+    }
+    return s;
 }
 
 /* 16 words in pair order. */
@@ -50,6 +75,26 @@ static EFF_ALWAYS_INLINE Z load_pairs(const int16_t *p)
 static EFF_ALWAYS_INLINE Z load_twice(const int16_t *p)
 {
     return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* Parameters of 16 channels, in pair order; of a u8 copy in NHWC, two pixels one after the other. */
+typedef struct Channels {
+    Z shift, mult;
+    Z last; /* CLAMP: top, else omult */
+    Z zero;
+} Channels;
+
+typedef enum Order { ORDER_PAIRS, ORDER_PIXELS } Order;
+
+static EFF_ALWAYS_INLINE Channels load_channels(const EffEpilogue *e, Mode mode, int c, bool to_u8, Order order)
+{
+    Channels ch = {.shift = _mm512_loadu_si512(e->shift + c), .mult = load_pairs(e->mult + c)};
+    if (!to_u8)
+        return ch;
+    const int16_t *last = (mode == MODE_CLAMP ? e->top : e->omult) + c;
+    ch.last = order == ORDER_PAIRS ? load_pairs(last) : load_twice(last);
+    ch.zero = order == ORDER_PAIRS ? load_pairs(e->zero + c) : load_twice(e->zero + c);
+    return ch;
 }
 
 /* Two vectors of 32 words, in pair order: pixels 0, 1 and 2, 3. */
@@ -66,72 +111,65 @@ static EFF_ALWAYS_INLINE Words shift_left(Words w, int n)
     return w;
 }
 
-static EFF_ALWAYS_INLINE Words acc_to_words(const EffEpilogue *e, int c, const Z acc[4])
+static EFF_ALWAYS_INLINE Words acc_to_words(const Channels *ch, const Z acc[4])
 {
-    const Z s = _mm512_loadu_si512(e->shift + c);
+    const Z s = ch->shift;
     return (Words){_mm512_packs_epi32(_mm512_srav_epi32(acc[0], s), _mm512_srav_epi32(acc[1], s)),
                    _mm512_packs_epi32(_mm512_srav_epi32(acc[2], s), _mm512_srav_epi32(acc[3], s))};
 }
 
-static EFF_ALWAYS_INLINE Z interp(const EffAct *act, Z a)
+static EFF_ALWAYS_INLINE Z interp(const Shared *s, Z a)
 {
-    const __m128i h = _mm_cvtsi32_si128(act->h), up = _mm_cvtsi32_si128(15 - act->h);
-    const Z b = _mm512_min_epi16(a, _mm512_set1_epi16((int16_t)((EFF_KNOTS << act->h) - 1)));
-    const Z i = _mm512_srl_epi16(b, h);
-    const Z r = _mm512_and_si512(_mm512_sll_epi16(b, up), _mm512_set1_epi16(INT16_MAX));
-    const Z knot = _mm512_permutex2var_epi16(_mm512_loadu_si512(act->knot), i, _mm512_loadu_si512(act->knot + 32));
-    const Z slope = _mm512_permutex2var_epi16(_mm512_loadu_si512(act->slope), i, _mm512_loadu_si512(act->slope + 32));
+    const Z b = _mm512_min_epi16(a, s->last), i = _mm512_srlv_epi16(b, s->h);
+    const Z r = _mm512_and_si512(_mm512_sllv_epi16(b, s->up), _mm512_set1_epi16(INT16_MAX));
+    const Z knot = _mm512_permutex2var_epi16(s->table[0], i, s->table[1]);
+    const Z slope = _mm512_permutex2var_epi16(s->table[2], i, s->table[3]);
     return _mm512_adds_epi16(knot, _mm512_mulhrs_epi16(slope, r));
 }
 
-static EFF_ALWAYS_INLINE Words activate(const EffAct *act, Mode mode, Words y)
+static EFF_ALWAYS_INLINE Words activate(const Shared *s, Mode mode, Words y)
 {
     const Z none = _mm512_setzero_si512();
-    const Words pos = {_mm512_max_epi16(y.p01, none), _mm512_max_epi16(y.p23, none)};
-    /* |y| <= 32767: a multiplier below 2^15 cannot give -32768. */
-    const Words a = {_mm512_abs_epi16(y.p01), _mm512_abs_epi16(y.p23)};
     Z g0, g1;
     if (mode == MODE_LINEAR)
-        return y;
-    if (mode == MODE_RELU)
-        return pos;
+        return (Words){_mm512_max_epi16(y.p01, s->floor), _mm512_max_epi16(y.p23, s->floor)};
+    /* |y| <= 32767: a multiplier below 2^15 cannot give -32768. */
+    const Words a = {_mm512_abs_epi16(y.p01), _mm512_abs_epi16(y.p23)};
     if (mode == MODE_STAIR) {
-        const __m128i h = _mm_cvtsi32_si128(act->h), up = _mm_cvtsi32_si128(act->g_shift);
-        stair_lookup(act->stair, _mm512_srl_epi16(a.p01, h), _mm512_srl_epi16(a.p23, h), &g0, &g1);
-        g0 = _mm512_sll_epi16(g0, up);
-        g1 = _mm512_sll_epi16(g1, up);
+        stair_lookup(s->table, _mm512_srlv_epi16(a.p01, s->h), _mm512_srlv_epi16(a.p23, s->h), &g0, &g1);
+        if (s->g_shift > 0) {
+            g0 = _mm512_sllv_epi16(g0, s->up);
+            g1 = _mm512_sllv_epi16(g1, s->up);
+        }
     } else {
-        g0 = interp(act, a.p01);
-        g1 = interp(act, a.p23);
+        g0 = interp(s, a.p01);
+        g1 = interp(s, a.p23);
     }
-    return (Words){_mm512_subs_epi16(pos.p01, g0), _mm512_subs_epi16(pos.p23, g1)};
+    return (Words){_mm512_subs_epi16(_mm512_max_epi16(y.p01, none), g0),
+                   _mm512_subs_epi16(_mm512_max_epi16(y.p23, none), g1)};
 }
 
-/* y of S16 and ACT for channels c .. c + 15. */
-static EFF_ALWAYS_INLINE Words epilogue_words(const EffEpilogue *e, Mode mode, int c, const Z acc[4])
+/* y of S16 and ACT. */
+static EFF_ALWAYS_INLINE Words epilogue_words(const Shared *s, const Channels *ch, Mode mode, const Z acc[4])
 {
-    const Words t = shift_left(acc_to_words(e, c, acc), e->pre_shift);
-    const Z m = load_pairs(e->mult + c);
-    return activate(&e->act, mode, (Words){_mm512_mulhrs_epi16(t.p01, m), _mm512_mulhrs_epi16(t.p23, m)});
+    const Words t = shift_left(acc_to_words(ch, acc), s->pre);
+    return activate(s, mode, (Words){_mm512_mulhrs_epi16(t.p01, ch->mult), _mm512_mulhrs_epi16(t.p23, ch->mult)});
 }
 
-/* u8 output of any mode as P4C16. */
-static EFF_ALWAYS_INLINE Z epilogue_p4c16(const EffEpilogue *e, Mode mode, int c, const Z acc[4])
+/* u8 output of any mode as P4C16; `ch` in pair order. */
+static EFF_ALWAYS_INLINE Z epilogue_p4c16(const Shared *s, const Channels *ch, Mode mode, const Z acc[4])
 {
-    const Z zero = load_pairs(e->zero + c);
     Words q;
     if (mode == MODE_CLAMP) {
-        const Words t = acc_to_words(e, c, acc);
-        const Z o = load_pairs(e->mult + c), top = load_pairs(e->top + c);
-        q.p01 = _mm512_min_epi16(_mm512_mulhrs_epi16(t.p01, o), top);
-        q.p23 = _mm512_min_epi16(_mm512_mulhrs_epi16(t.p23, o), top);
+        const Words t = acc_to_words(ch, acc);
+        q.p01 = _mm512_min_epi16(_mm512_mulhrs_epi16(t.p01, ch->mult), ch->last);
+        q.p23 = _mm512_min_epi16(_mm512_mulhrs_epi16(t.p23, ch->mult), ch->last);
     } else {
-        const Words y = shift_left(epilogue_words(e, mode, c, acc), e->post_shift);
-        const Z o = load_pairs(e->omult + c);
-        q.p01 = _mm512_mulhrs_epi16(y.p01, o);
-        q.p23 = _mm512_mulhrs_epi16(y.p23, o);
+        const Words y = shift_left(epilogue_words(s, ch, mode, acc), s->post);
+        q.p01 = _mm512_mulhrs_epi16(y.p01, ch->last);
+        q.p23 = _mm512_mulhrs_epi16(y.p23, ch->last);
     }
-    return _mm512_packus_epi16(_mm512_adds_epi16(q.p01, zero), _mm512_adds_epi16(q.p23, zero));
+    return _mm512_packus_epi16(_mm512_adds_epi16(q.p01, ch->zero), _mm512_adds_epi16(q.p23, ch->zero));
 }
 
 /* Pair order to two pixels of 16 channels, one after the other. */
@@ -204,8 +242,8 @@ static EFF_ALWAYS_INLINE Z add_residual(const Pixels *to, int c, int i, Z two)
     return _mm512_adds_epi16(two, r);
 }
 
-/* S16 and ACT in all their outputs for channels c .. c + 15, from y in pair order. */
-static EFF_ALWAYS_INLINE void store_words(const EffEpilogue *e, const Pixels *to, int c, Words y)
+/* S16 and ACT in all their outputs for channels c .. c + 15, from y in pair order; `ch` in pixel order. */
+static EFF_ALWAYS_INLINE void store_words(const Shared *s, const Channels *ch, const Pixels *to, int c, Words y)
 {
     Words q = {pairs_to_pixels(y.p01), pairs_to_pixels(y.p23)};
     if (to->residual) {
@@ -217,10 +255,9 @@ static EFF_ALWAYS_INLINE void store_words(const EffEpilogue *e, const Pixels *to
         store_s16(to, c, 2, q.p23);
     }
     if (to->u8) {
-        const Z o = load_twice(e->omult + c), zero = load_twice(e->zero + c);
-        q = shift_left(q, e->post_shift);
-        q.p01 = _mm512_adds_epi16(_mm512_mulhrs_epi16(q.p01, o), zero);
-        q.p23 = _mm512_adds_epi16(_mm512_mulhrs_epi16(q.p23, o), zero);
+        q = shift_left(q, s->post);
+        q.p01 = _mm512_adds_epi16(_mm512_mulhrs_epi16(q.p01, ch->last), ch->zero);
+        q.p23 = _mm512_adds_epi16(_mm512_mulhrs_epi16(q.p23, ch->last), ch->zero);
         store_u8x16(to, c, pairs_to_pixels(_mm512_packus_epi16(q.p01, q.p23)));
     }
 }

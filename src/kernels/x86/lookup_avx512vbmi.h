@@ -8,12 +8,11 @@
 
 #include <immintrin.h>
 
-/* g0[i] = stair[min(i0[i], 255)], of 32 words each; indices in 0..32767. */
-static EFF_ALWAYS_INLINE void stair_lookup(const uint8_t *stair, __m512i i0, __m512i i1, __m512i *g0, __m512i *g1)
+/* g0[i] = stair[min(i0[i], 255)], of 32 words each; indices in 0..32767. `t` is the table. */
+static EFF_ALWAYS_INLINE void stair_lookup(const __m512i t[4], __m512i i0, __m512i i1, __m512i *g0, __m512i *g1)
 {
     const __m512i i = _mm512_packus_epi16(i0, i1), none = _mm512_setzero_si512();
-    const __m512i lo = _mm512_permutex2var_epi8(_mm512_loadu_si512(stair), i, _mm512_loadu_si512(stair + 64));
-    const __m512i hi = _mm512_permutex2var_epi8(_mm512_loadu_si512(stair + 128), i, _mm512_loadu_si512(stair + 192));
+    const __m512i lo = _mm512_permutex2var_epi8(t[0], i, t[1]), hi = _mm512_permutex2var_epi8(t[2], i, t[3]);
     const __m512i g = _mm512_mask_mov_epi8(lo, _mm512_movepi8_mask(i), hi);
     *g0 = _mm512_unpacklo_epi8(g, none);
     *g1 = _mm512_unpackhi_epi8(g, none);

@@ -3,12 +3,16 @@
  * Pointwise convolution on AVX-512 VNNI: the body of the avx512vnni and avx512vbmi kernels, which differ in their
  * lookups.
  *
- * Microkernel: 12 pixels by 32 channels, 24 accumulators; a dword of four input channels of a pixel is broadcast
- * against 16 output channels. The pixels are three groups of four: in NHWC four neighbours, in row quads four rows of a
- * column, whose bytes vpackuswb already brings together.
+ * Microkernel: 24 accumulators; a dword of four input channels of a pixel is broadcast against 16 output channels.
+ * Usually 12 pixels by 32 channels: three groups of four pixels, in NHWC four neighbours, in row quads four rows of a
+ * column, whose bytes vpackuswb brings together. Other shapes of the same body:
  *
- * Packed weights: blocks of 32 output channels, [in_ch / 4][32][4]; a last block of 16 where eff_ch_pad(out_ch) is an
- * odd multiple of 16. Channels beyond in_ch and out_ch are 0.
+ *   8 x 48       where the channels end in 48: 32 + 16 would load 13 operands for 12 products
+ *   13 x 32      where 13 pixels remain (squares of odd numbers are 1 or 9 modulo 12)
+ *   3 rows x 3   9 pixels; 3 rows x 4 and 2 rows x 6 for quads that the image does not fill
+ *
+ * Packed weights: blocks of 32 output channels, [in_ch / 4][width][4]; the last block may be 16 or 48 wide. Channels
+ * beyond in_ch and out_ch are 0.
  */
 #ifndef EFF_KERNELS_X86_PW_U8S8_AVX512_H
 #define EFF_KERNELS_X86_PW_U8S8_AVX512_H
@@ -21,22 +25,26 @@
 #include <string.h>
 
 enum {
-    TILE_GROUPS = 3,         /* of four pixels */
-    BLOCK_CH = 32,           /* output channels a tile */
+    MAX_GROUPS = 6,
+    MAX_VECTORS = 3,
+    BLOCK_CH = 32,           /* output channels a block */
+    WIDE_CH = 48,            /* of the last block, where it is not 16 or 32 */
     SRC_BLOCK_BYTES = 24576, /* pixels that are kept in L1 while the weights pass by */
 };
 
 static size_t pw_packed_bytes(int in_ch, int out_ch)
 {
-    return (size_t)eff_ch_pad(out_ch) * ((size_t)in_ch + 3) / 4 * 4;
+    return (size_t)eff_ch_pad(out_ch) * (((size_t)in_ch + 3) / 4 * 4);
 }
 
+/* Width of the block that starts at channel c. */
 static int pw_block_width(int out_ch, int c)
 {
-    return eff_ch_pad(out_ch) - c < BLOCK_CH ? EFF_CH_ALIGN : BLOCK_CH;
+    const int left = eff_ch_pad(out_ch) - c;
+    return left < BLOCK_CH || left == WIDE_CH ? left : BLOCK_CH;
 }
 
-/* Where the block of channels from c on starts. */
+/* Where the block that starts at channel c lies. */
 static size_t pw_block_at(int in_ch, int c)
 {
     return (size_t)c * (((size_t)in_ch + 3) / 4 * 4);
@@ -45,12 +53,28 @@ static size_t pw_block_at(int in_ch, int c)
 static void pw_pack(void *packed, const int8_t *wgt, int in_ch, int out_ch)
 {
     memset(packed, 0, pw_packed_bytes(in_ch, out_ch));
-    for (int o = 0; o < out_ch; o++) {
-        const int first = o / BLOCK_CH * BLOCK_CH, width = pw_block_width(out_ch, first);
-        int8_t *to = (int8_t *)packed + pw_block_at(in_ch, first) + (o - first) * 4;
-        for (int i = 0; i < in_ch; i++)
-            to[i / 4 * width * 4 + i % 4] = wgt[(size_t)o * (size_t)in_ch + (size_t)i];
+    for (int c = 0, width; c < eff_ch_pad(out_ch); c += width) {
+        width = pw_block_width(out_ch, c);
+        int8_t *block = (int8_t *)packed + pw_block_at(in_ch, c);
+        for (int o = c; o < c + width && o < out_ch; o++) {
+            for (int i = 0; i < in_ch; i++)
+                block[(size_t)(i / 4 * width + (o - c)) * 4 + (size_t)(i % 4)] =
+                    wgt[(size_t)o * (size_t)in_ch + (size_t)i];
+        }
     }
+}
+
+/* Weights of some channels of a block. */
+typedef struct Weights {
+    const int8_t *at;
+    size_t step; /* bytes from four input channels to the next */
+    int n_steps;
+} Weights;
+
+static inline Weights pw_weights(const EffPw *op, int block, int c)
+{
+    return (Weights){(const int8_t *)op->packed + pw_block_at(op->in_ch, block) + (c - block) * 4,
+                     (size_t)pw_block_width(op->out_ch, block) * 4, (op->in_ch + 3) / 4};
 }
 
 /* What a tile reads: pixel r of group g is at row[r] + g * step. */
@@ -59,38 +83,59 @@ typedef struct Source {
     size_t step;
 } Source;
 
-/* acc[g][n][r], n_groups x n_vec x 4 vectors. */
-static EFF_ALWAYS_INLINE void tile_gemm(Z acc[TILE_GROUPS][2][4], const Source *src, const int8_t *wgt, int n_steps,
-                                        const int32_t *const bias[4], bool one_bias, int n_groups, int n_vec)
+/* The shape of a tile, always constant: groups of `rows` pixels, 16-channel vectors, and one more pixel in group 3. */
+typedef struct Shape {
+    int rows, groups, vectors;
+    bool extra;
+} Shape;
+
+static EFF_ALWAYS_INLINE bool in_tile(Shape s, int g, int r)
 {
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; r++) {
-#pragma GCC unroll 2
-        for (int n = 0; n < n_vec; n++) {
-            const Z b = _mm512_loadu_si512(bias[one_bias ? 0 : r] + 16 * n);
+    return g < s.groups ? r < s.rows : s.extra && g == s.groups && r == 0;
+}
+
+typedef Z Acc[MAX_GROUPS][MAX_VECTORS][4];
+
+static EFF_ALWAYS_INLINE Z broadcast4(const uint8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+static EFF_ALWAYS_INLINE void tile_gemm(Acc acc, const Source *src, Weights w, const int32_t *const bias[4],
+                                        bool one_bias, Shape s)
+{
+    const uint8_t *a0 = src->row[0], *a1 = src->row[1], *a2 = src->row[2], *a3 = src->row[3];
+    const size_t step = src->step;
 #pragma GCC unroll 3
-            for (int g = 0; g < n_groups; g++)
+    for (int n = 0; n < s.vectors; n++) {
+#pragma GCC unroll 4
+        for (int r = 0; r < 4; r++) {
+            const Z b = _mm512_loadu_si512(bias[one_bias ? 0 : r] + 16 * n);
+#pragma GCC unroll 6
+            for (int g = 0; g < MAX_GROUPS; g++)
                 acc[g][n][r] = b;
         }
     }
-    const uint8_t *a0 = src->row[0], *a1 = src->row[1], *a2 = src->row[2], *a3 = src->row[3];
-    const size_t step = src->step;
-    for (int k = 0; k < n_steps; k++) {
-        const Z w0 = _mm512_load_si512(wgt), w1 = n_vec > 1 ? _mm512_load_si512(wgt + 64) : w0;
-#pragma GCC unroll 3
-        for (int g = 0; g < n_groups; g++) {
+    for (int k = 0; k < w.n_steps; k++) {
+        const Z w0 = _mm512_load_si512(w.at), w1 = s.vectors > 1 ? _mm512_load_si512(w.at + 64) : w0;
+        const Z w2 = s.vectors > 2 ? _mm512_load_si512(w.at + 128) : w0;
+#pragma GCC unroll 6
+        for (int g = 0; g < MAX_GROUPS; g++) {
 #pragma GCC unroll 4
             for (int r = 0; r < 4; r++) {
-                const uint8_t *a = (r == 0 ? a0 : r == 1 ? a1 : r == 2 ? a2 : a3) + (size_t)g * step;
-                int32_t four;
-                memcpy(&four, a, 4);
-                const Z v = _mm512_set1_epi32(four);
+                if (!in_tile(s, g, r))
+                    continue;
+                const Z v = broadcast4((r == 0 ? a0 : r == 1 ? a1 : r == 2 ? a2 : a3) + (size_t)g * step);
                 acc[g][0][r] = dpbusd(acc[g][0][r], v, w0);
-                if (n_vec > 1)
+                if (s.vectors > 1)
                     acc[g][1][r] = dpbusd(acc[g][1][r], v, w1);
+                if (s.vectors > 2)
+                    acc[g][2][r] = dpbusd(acc[g][2][r], v, w2);
             }
         }
-        wgt += 64 * n_vec;
+        w.at += w.step;
         a0 += 4;
         a1 += 4;
         a2 += 4;
@@ -98,76 +143,129 @@ static EFF_ALWAYS_INLINE void tile_gemm(Z acc[TILE_GROUPS][2][4], const Source *
     }
 }
 
-static EFF_ALWAYS_INLINE void tile_nhwc(const EffPw *op, Mode mode, const Source *src, Pixels to, const int32_t *bias,
-                                        int c, int n_groups, int n_vec)
+/* A block of channels of an NHWC call. */
+typedef struct Nhwc {
+    const EffPwIo *io;
+    const Shared *shared;
+    Weights wgt;
+    const int32_t *bias; /* at channel c */
+    int c;
+    size_t stride;
+    Channels ch[MAX_VECTORS];
+} Nhwc;
+
+static EFF_ALWAYS_INLINE void store_group(const Nhwc *b, Mode mode, const Pixels *to, const Z acc[MAX_VECTORS][4],
+                                          int vectors)
 {
-    Z acc[TILE_GROUPS][2][4];
-    const int32_t *const biases[4] = {bias + c, bias + c, bias + c, bias + c};
-    tile_gemm(acc, src, (const int8_t *)op->packed + pw_block_at(op->in_ch, c), (op->in_ch + 3) / 4, biases, true,
-              n_groups, n_vec);
+    if (mode != MODE_CLAMP) {
 #pragma GCC unroll 3
-    for (int g = 0; g < n_groups; g++) {
-        if (mode == MODE_CLAMP) {
-            const Z lo = epilogue_p4c16(&op->epi, mode, c, acc[g][0]);
-            if (n_vec > 1)
-                store_u8_two_p4c16(&to, c, lo, epilogue_p4c16(&op->epi, mode, c + 16, acc[g][1]));
-            else
-                store_u8_p4c16(&to, c, lo);
-        } else {
-#pragma GCC unroll 2
-            for (int n = 0; n < n_vec; n++)
-                store_words(&op->epi, &to, c + 16 * n, epilogue_words(&op->epi, mode, c + 16 * n, acc[g][n]));
-        }
-        to.u8 = to.u8 ? to.u8 + 4 * to.stride : NULL;
-        to.s16 = to.s16 ? to.s16 + 4 * to.stride : NULL;
-        to.residual = to.residual ? to.residual + 4 * to.stride : NULL;
+        for (int n = 0; n < vectors; n++)
+            store_words(b->shared, &b->ch[n], to, b->c + 16 * n, epilogue_words(b->shared, &b->ch[n], mode, acc[n]));
+        return;
+    }
+    const Z lo = epilogue_p4c16(b->shared, &b->ch[0], mode, acc[0]);
+    if (vectors > 1)
+        store_u8_two_p4c16(to, b->c, lo, epilogue_p4c16(b->shared, &b->ch[1], mode, acc[1]));
+    else
+        store_u8_p4c16(to, b->c, lo);
+    if (vectors > 2)
+        store_u8_p4c16(to, b->c + 32, epilogue_p4c16(b->shared, &b->ch[2], mode, acc[2]));
+}
+
+/* Pixels p ..: s.groups groups of s.rows, of which the last has n_last. */
+static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shape s, int n_last)
+{
+    const EffPwIo *io = b->io;
+    const size_t at = p * b->stride, group = (size_t)s.rows * b->stride;
+    const int32_t *const biases[4] = {b->bias, b->bias, b->bias, b->bias};
+    Acc acc;
+    Source src = {.step = (size_t)s.rows * io->src_stride};
+    for (int r = 0; r < 4; r++) {
+        const int row = s.groups > 1 || r < n_last ? r : n_last - 1;
+        src.row[r] = io->src + (p + (size_t)row) * io->src_stride;
+    }
+    tile_gemm(acc, &src, b->wgt, biases, true, s);
+    Pixels to = {
+        .u8 = io->dst_u8 ? io->dst_u8 + at : NULL,
+        .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL,
+        .residual = mode == MODE_LINEAR && io->residual ? io->residual + at : NULL,
+        .stride = b->stride,
+    };
+#pragma GCC unroll 6
+    for (int g = 0; g < s.groups + s.extra; g++) {
+        to.n = g >= s.groups ? 1 : g < s.groups - 1 ? s.rows : n_last;
+        store_group(b, mode, &to, (const Z(*)[4])acc[g], s.vectors);
+        to.u8 = to.u8 ? to.u8 + group : NULL;
+        to.s16 = to.s16 ? to.s16 + group : NULL;
+        to.residual = to.residual ? to.residual + group : NULL;
     }
 }
 
-static EFF_ALWAYS_INLINE void nhwc_pixels(const EffPw *op, Mode mode, const EffPwIo *io, const int32_t *bias, int c,
-                                          int n_vec, size_t begin, size_t end)
+static EFF_ALWAYS_INLINE void pixels_32(const Nhwc *b, Mode mode, size_t p, size_t end, int vectors)
 {
-    const size_t stride = (size_t)eff_ch_pad(op->out_ch);
-    for (size_t p = begin; p < end;) {
-        const uint8_t *a = io->src + p * io->src_stride;
+    while (p < end) {
         const size_t left = end - p;
-        Source src = {.step = 4 * io->src_stride};
-        Pixels to = {
-            .u8 = io->dst_u8 ? io->dst_u8 + p * stride : NULL,
-            .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + p * stride : NULL,
-            .residual = mode == MODE_LINEAR && io->residual ? io->residual + p * stride : NULL,
-            .stride = stride,
-            .n = 4,
-        };
-        for (size_t r = 0; r < 4; r++)
-            src.row[r] = a + (r < left ? r : left - 1) * io->src_stride;
-        if (left >= 12) {
-            tile_nhwc(op, mode, &src, to, bias, c, 3, n_vec);
+        if (left == 13 && vectors == 2) {
+            tile_nhwc(b, mode, p, (Shape){4, 3, vectors, true}, 4);
+            p += 13;
+        } else if (left >= 12) {
+            tile_nhwc(b, mode, p, (Shape){4, 3, vectors, false}, 4);
             p += 12;
+        } else if (left == 9) {
+            tile_nhwc(b, mode, p, (Shape){3, 3, vectors, false}, 3);
+            p += 9;
         } else if (left >= 8) {
-            tile_nhwc(op, mode, &src, to, bias, c, 2, n_vec);
+            tile_nhwc(b, mode, p, (Shape){4, 2, vectors, false}, 4);
             p += 8;
         } else {
-            to.n = left < 4 ? (int)left : 4;
-            tile_nhwc(op, mode, &src, to, bias, c, 1, n_vec);
-            p += left < 4 ? left : 4;
+            const size_t n = left < 4 ? left : 4;
+            tile_nhwc(b, mode, p, (Shape){4, 1, vectors, false}, (int)n);
+            p += n;
+        }
+    }
+}
+
+static EFF_ALWAYS_INLINE void pixels_48(const Nhwc *b, Mode mode, size_t p, size_t end)
+{
+    while (p < end) {
+        const size_t left = end - p, n = left < 4 ? left : 4;
+        if (left >= 8) {
+            tile_nhwc(b, mode, p, (Shape){4, 2, 3, false}, 4);
+            p += 8;
+        } else {
+            tile_nhwc(b, mode, p, (Shape){4, 1, 3, false}, (int)n);
+            p += n;
         }
     }
 }
 
 static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode mode)
 {
-    const int n = eff_ch_pad(op->out_ch);
+    const Shared shared = load_shared(&op->epi, mode);
+    const int n_ch = eff_ch_pad(op->out_ch);
     const int32_t *bias = io->bias ? io->bias : op->epi.bias;
     size_t block = SRC_BLOCK_BYTES / io->src_stride / 12 * 12;
     block = block < 24 ? 24 : block;
-    for (size_t p = 0; p < io->n_pixels; p += block) {
-        const size_t end = io->n_pixels - p < block ? io->n_pixels : p + block;
-        for (int c = 0; c < n; c += BLOCK_CH) {
-            if (n - c >= BLOCK_CH)
-                nhwc_pixels(op, mode, io, bias, c, 2, p, end);
+    for (size_t p = 0, end; p < io->n_pixels; p = end) {
+        /* No short last block: it would read all weights again for little work. */
+        end = io->n_pixels - p < block + block / 2 ? io->n_pixels : p + block;
+        for (int c = 0, width; c < n_ch; c += width) {
+            width = pw_block_width(op->out_ch, c);
+            Nhwc b = {.io = io,
+                      .shared = &shared,
+                      .wgt = pw_weights(op, c, c),
+                      .bias = bias + c,
+                      .c = c,
+                      .stride = (size_t)n_ch};
+            for (int n = 0; n < width / 16; n++)
+                b.ch[n] = load_channels(&op->epi, mode, c + 16 * n, mode == MODE_CLAMP || io->dst_u8 != NULL,
+                                        mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
+            if (width == BLOCK_CH)
+                pixels_32(&b, mode, p, end, 2);
+            else if (width == WIDE_CH)
+                pixels_48(&b, mode, p, end);
             else
-                nhwc_pixels(op, mode, io, bias, c, 1, p, end);
+                pixels_32(&b, mode, p, end, 1);
         }
     }
 }
@@ -180,11 +278,6 @@ static EFF_NOINLINE void nhwc_clamp(const EffPw *op, const EffPwIo *io)
 static EFF_NOINLINE void nhwc_linear(const EffPw *op, const EffPwIo *io)
 {
     run_nhwc(op, io, MODE_LINEAR);
-}
-
-static EFF_NOINLINE void nhwc_relu(const EffPw *op, const EffPwIo *io)
-{
-    run_nhwc(op, io, MODE_RELU);
 }
 
 static EFF_NOINLINE void nhwc_stair(const EffPw *op, const EffPwIo *io)
@@ -204,19 +297,68 @@ static void pw_run(const EffPw *op, const EffPwIo *io)
     switch (epilogue_mode(&op->epi)) {
     case MODE_CLAMP: nhwc_clamp(op, io); break;
     case MODE_LINEAR: nhwc_linear(op, io); break;
-    case MODE_RELU: nhwc_relu(op, io); break;
     case MODE_STAIR: nhwc_stair(op, io); break;
     case MODE_INTERP: nhwc_interp(op, io); break;
     }
 }
 
-/* A quad being written: rows [row_begin, row_end) of it are in the image. */
+/*
+ * A block of channels of one quad. Rows [first, first + rows) of the quad are computed, two at least; those of them in
+ * `inside` are in the image, all others receive zero[c].
+ */
 typedef struct Quad {
-    uint8_t *dst;  /* image column 0, channel ch_begin */
-    size_t column; /* bytes a column */
-    const int32_t *bias[4];
-    __mmask64 inside; /* bytes of image rows */
+    const Shared *shared;
+    Weights wgt;
+    Source src;             /* image column 0 of the computed rows */
+    const int32_t *bias[4]; /* at channel c */
+    uint8_t *dst;           /* image column 0, channel c */
+    size_t column;          /* bytes a column */
+    Z turn;                 /* bytes of P4C16 to row quads, the computed rows to their places */
+    __mmask64 inside;
+    Channels ch[MAX_VECTORS];
+    Z zero[MAX_VECTORS]; /* zero points as row quads */
 } Quad;
+
+static EFF_ALWAYS_INLINE void tile_quads(const Quad *q, Mode mode, int x, Shape s)
+{
+    Acc acc;
+    Source src = {.step = q->src.step};
+    for (int r = 0; r < 4; r++)
+        src.row[r] = q->src.row[r] + (size_t)x * q->src.step;
+    tile_gemm(acc, &src, q->wgt, q->bias, false, s);
+    uint8_t *dst = q->dst + (size_t)x * q->column;
+#pragma GCC unroll 6
+    for (int g = 0; g < s.groups; g++, dst += q->column) {
+#pragma GCC unroll 3
+        for (int n = 0; n < s.vectors; n++) {
+            Z rows = _mm512_shuffle_epi8(epilogue_p4c16(q->shared, &q->ch[n], mode, acc[g][n]), q->turn);
+            if (s.rows < 4)
+                rows = _mm512_mask_mov_epi8(q->zero[n], q->inside, rows);
+            _mm512_storeu_si512(dst + 64 * n, rows);
+        }
+    }
+}
+
+/* Columns [x, end): tiles of `groups`, then of two, then of one. */
+static EFF_ALWAYS_INLINE void quad_columns(const Quad *q, Mode mode, int x, int end, int rows, int groups, int vectors)
+{
+    for (; end - x >= groups; x += groups)
+        tile_quads(q, mode, x, (Shape){rows, groups, vectors, false});
+    for (; end - x >= 2; x += 2)
+        tile_quads(q, mode, x, (Shape){rows, 2, vectors, false});
+    if (x < end)
+        tile_quads(q, mode, x, (Shape){rows, 1, vectors, false});
+}
+
+static EFF_ALWAYS_INLINE void quad_rows(const Quad *q, Mode mode, int x, int end, int rows, int vectors)
+{
+    if (vectors == 3)
+        quad_columns(q, mode, x, end, rows, rows == 2 ? 4 : 2, 3);
+    else if (vectors == 2)
+        quad_columns(q, mode, x, end, rows, 12 / rows, 2);
+    else
+        quad_columns(q, mode, x, end, rows, 12 / rows, 1);
+}
 
 static EFF_ALWAYS_INLINE Z zero_quads(const int16_t *zero)
 {
@@ -224,77 +366,92 @@ static EFF_ALWAYS_INLINE Z zero_quads(const int16_t *zero)
     return _mm512_mullo_epi32(z, _mm512_set1_epi32(0x01010101));
 }
 
-static EFF_ALWAYS_INLINE void tile_quads(const EffPw *op, Mode mode, const Source *src, const Quad *q, uint8_t *dst,
-                                         int c, int n_groups, int n_vec)
+/* Byte r of dword d of a lane comes from pixel r - first of P4C16, channel d. */
+static EFF_ALWAYS_INLINE Z turn_rows(int first)
 {
-    Z acc[TILE_GROUPS][2][4];
-    const int32_t *const biases[4] = {q->bias[0] + c, q->bias[1] + c, q->bias[2] + c, q->bias[3] + c};
-    const Z turn = _mm512_broadcast_i32x4(_mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0));
-    tile_gemm(acc, src, (const int8_t *)op->packed + pw_block_at(op->in_ch, c), (op->in_ch + 3) / 4, biases, false,
-              n_groups, n_vec);
-#pragma GCC unroll 3
-    for (int g = 0; g < n_groups; g++) {
-#pragma GCC unroll 2
-        for (int n = 0; n < n_vec; n++) {
-            Z rows = _mm512_shuffle_epi8(epilogue_p4c16(&op->epi, mode, c + 16 * n, acc[g][n]), turn);
-            if (q->inside != ~(__mmask64)0)
-                rows = _mm512_mask_mov_epi8(zero_quads(op->epi.zero + c + 16 * n), q->inside, rows);
-            _mm512_storeu_si512(dst + (size_t)g * q->column + 64 * n, rows);
-        }
+    const __m128i whole = _mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    return _mm512_broadcast_i32x4(_mm_sub_epi8(whole, _mm_set1_epi8((char)(4 * first))));
+}
+
+/* A quad that lies in the padding. */
+static void zero_columns(const EffPw *op, const EffPwQuadIo *io, uint8_t *dst, size_t column)
+{
+    for (int x = io->col_begin; x < io->col_end; x++) {
+        for (int c = io->ch_begin; c < io->ch_end; c += 16)
+            _mm512_storeu_si512(dst + (size_t)x * column + (size_t)(c - io->ch_begin) * 4,
+                                zero_quads(op->epi.zero + c));
     }
 }
 
-static EFF_ALWAYS_INLINE void quad_columns(const EffPw *op, Mode mode, const Source *first, const Quad *q, int c,
-                                           int ch_begin, int n_vec, int begin, int end)
+/* The block that channel c belongs to. */
+static int pw_block_of(int out_ch, int c)
 {
-    Source src = *first;
-    for (int x = begin; x < end;) {
-        uint8_t *dst = q->dst + (size_t)x * q->column + (size_t)(c - ch_begin) * 4;
+    const int n = eff_ch_pad(out_ch), wide = n - WIDE_CH;
+    return n % BLOCK_CH != 0 && wide >= 0 && c >= wide ? wide : c / BLOCK_CH * BLOCK_CH;
+}
+
+/* One quad, all channels; `from` has the rows that are computed, and biases and dst at channel 0 and ch_begin. */
+static EFF_ALWAYS_INLINE void quad_channels(const EffPw *op, const EffPwQuadIo *io, Mode mode, const Quad *from,
+                                            int rows)
+{
+    for (int c = io->ch_begin, end; c < io->ch_end; c = end) {
+        /* The range may cut a block of 48. */
+        const int block = pw_block_of(op->out_ch, c);
+        end = block + pw_block_width(op->out_ch, block);
+        end = end < io->ch_end ? end : io->ch_end;
+        Quad q = *from;
+        q.wgt = pw_weights(op, block, c);
+        q.dst += (size_t)(c - io->ch_begin) * 4;
         for (int r = 0; r < 4; r++)
-            src.row[r] = first->row[r] + (size_t)x * first->step;
-        if (end - x >= 3) {
-            tile_quads(op, mode, &src, q, dst, c, 3, n_vec);
-            x += 3;
-        } else {
-            tile_quads(op, mode, &src, q, dst, c, 1, n_vec);
-            x++;
+            q.bias[r] += c;
+        for (int n = 0; n < (end - c) / 16; n++) {
+            q.ch[n] = load_channels(&op->epi, mode, c + 16 * n, true, ORDER_PAIRS);
+            q.zero[n] = zero_quads(op->epi.zero + c + 16 * n);
         }
+        if (end - c == WIDE_CH)
+            quad_rows(&q, mode, io->col_begin, io->col_end, rows, 3);
+        else if (end - c == BLOCK_CH)
+            quad_rows(&q, mode, io->col_begin, io->col_end, rows, 2);
+        else
+            quad_rows(&q, mode, io->col_begin, io->col_end, rows, 1);
     }
 }
 
 static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, Mode mode)
 {
     const EffQuads *g = io->quads;
+    const Shared shared = load_shared(&op->epi, mode);
     const int first_top = 4 * io->quad_begin - g->pad_top, row0 = first_top > 0 ? first_top : 0;
     for (int j = io->quad_begin; j < io->quad_end; j++) {
-        const int top = 4 * j - g->pad_top;
+        /* Rows [lo, hi) of the quad are in the image. */
+        const int top = 4 * j - g->pad_top, lo = top < 0 ? -top : 0, hi = g->rows - top < 4 ? g->rows - top : 4;
         const size_t column = (size_t)g->ch_stride * 4;
         Quad q = {
+            .shared = &shared,
+            .src = {.step = io->src_stride},
             .dst = io->dst + (size_t)(j - io->quad_begin) * eff_quads_stride(g) + (size_t)g->pad_left * column,
             .column = column,
         };
-        Source src = {.step = io->src_stride};
+        if (lo >= hi) {
+            zero_columns(op, io, q.dst, column);
+            continue;
+        }
+        const int rows = hi - lo > 2 ? hi - lo : 2, first = lo < 4 - rows ? lo : 4 - rows;
+        q.turn = turn_rows(first);
         for (int r = 0; r < 4; r++) {
             /* Rows outside the image are computed from a neighbour, and masked. */
-            const int y = top + r < 0 ? 0 : top + r >= g->rows ? g->rows - 1 : top + r;
-            src.row[r] = y >= row0 ? io->src + (size_t)(y - row0) * io->src_row_stride : io->src;
-            q.bias[r] = y >= row0 && io->row_bias ? io->row_bias[y - row0] : op->epi.bias;
-            if (top + r >= 0 && top + r < g->rows)
+            const int row = first + r < lo ? lo : first + r < hi ? first + r : hi - 1;
+            q.src.row[r] = io->src + (size_t)(top + row - row0) * io->src_row_stride;
+            q.bias[r] = io->row_bias ? io->row_bias[top + row - row0] : op->epi.bias;
+            if (r >= lo && r < hi)
                 q.inside |= (__mmask64)0x1111111111111111 << r;
         }
-        for (int c = io->ch_begin; c < io->ch_end; c += BLOCK_CH) {
-            if (q.inside == 0) {
-                for (int x = io->col_begin; x < io->col_end; x++) {
-                    for (int v = c; v < c + BLOCK_CH && v < io->ch_end; v += 16)
-                        _mm512_storeu_si512(q.dst + (size_t)x * column + (size_t)(v - io->ch_begin) * 4,
-                                            zero_quads(op->epi.zero + v));
-                }
-            } else if (pw_block_width(op->out_ch, c) == BLOCK_CH) {
-                quad_columns(op, mode, &src, &q, c, io->ch_begin, 2, io->col_begin, io->col_end);
-            } else {
-                quad_columns(op, mode, &src, &q, c, io->ch_begin, 1, io->col_begin, io->col_end);
-            }
-        }
+        if (rows == 4)
+            quad_channels(op, io, mode, &q, 4);
+        else if (rows == 3)
+            quad_channels(op, io, mode, &q, 3);
+        else
+            quad_channels(op, io, mode, &q, 2);
     }
 }
 
@@ -306,11 +463,6 @@ static EFF_NOINLINE void quads_clamp(const EffPw *op, const EffPwQuadIo *io)
 static EFF_NOINLINE void quads_linear(const EffPw *op, const EffPwQuadIo *io)
 {
     run_quads(op, io, MODE_LINEAR);
-}
-
-static EFF_NOINLINE void quads_relu(const EffPw *op, const EffPwQuadIo *io)
-{
-    run_quads(op, io, MODE_RELU);
 }
 
 static EFF_NOINLINE void quads_stair(const EffPw *op, const EffPwQuadIo *io)
@@ -331,7 +483,6 @@ static void pw_run_quads(const EffPw *op, const EffPwQuadIo *io)
     switch (epilogue_mode(&op->epi)) {
     case MODE_CLAMP: quads_clamp(op, io); break;
     case MODE_LINEAR: quads_linear(op, io); break;
-    case MODE_RELU: quads_relu(op, io); break;
     case MODE_STAIR: quads_stair(op, io); break;
     case MODE_INTERP: quads_interp(op, io); break;
     }
