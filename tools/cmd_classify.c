@@ -123,9 +123,10 @@ const Command cmd_classify = {
     .name = "classify",
     .args = "[MODEL] IMAGE...",
     .summary = "name what is on pictures",
-    .details = "MODEL is a name (efficientnet-lite0), a .bin, or a weights file with --arch; without one, the int8 model\n"
-               "that 'effnet quantize' left in the cache, or the float one.\n"
-               "IMAGE is a JPEG, PNG or WebP file, a folder of them, or - for standard input.",
+    .details =
+        "MODEL is a name (efficientnet-lite0), a .bin, or a weights file with --arch; without one, the int8 model\n"
+        "that 'effnet quantize' left in the cache, or the float one.\n"
+        "IMAGE is a JPEG, PNG or WebP file, a folder of them, or - for standard input.",
     .options = {options, cpu_option, model_options},
     .examples = {"effnet classify photo.jpg",
                  "effnet classify b0.pth --arch efficientnet-b0 --num-classes 10 --json photos/"},

@@ -73,7 +73,8 @@ static void print_accuracy(const Accuracy *acc, const Model *m, size_t n)
 {
     printf("%s on %zu pictures\n", m->title, n);
     printf("  top-1  %6.2f %%   95 %% interval %.1f to %.1f\n", acc->top1, acc->top1_ci.low, acc->top1_ci.high);
-    printf("  top-%d  %6.2f %%   95 %% interval %.1f to %.1f\n", acc->k, acc->topk, acc->topk_ci.low, acc->topk_ci.high);
+    printf("  top-%d  %6.2f %%   95 %% interval %.1f to %.1f\n", acc->k, acc->topk, acc->topk_ci.low,
+           acc->topk_ci.high);
     printf("  %.1f images/s, decoding included, %d threads\n", acc->rate, acc->n_threads);
 }
 
@@ -84,25 +85,26 @@ static json_t *comparison_json(const Comparison *c)
     const Interval agree = percent(stats_wilson(c->agree, c->n));
     return json_pack("{s:I,s:f,s:o,s:f,s:o,s:f,s:o,s:f,s:o,s:I,s:I,s:f}", "n", (json_int_t)c->n, "agreement",
                      100 * (double)c->agree / (double)c->n, "agreement_ci95", output_interval(agree.low, agree.high),
-                     "kl_mean", c->kl_mean, "kl_mean_ci95", output_interval(c->kl_ci.low, c->kl_ci.high),
-                     "sqnr_db_p50", c->sqnr_p50, "sqnr_db_p50_ci95",
-                     output_interval(c->sqnr_p50_ci.low, c->sqnr_p50_ci.high), "sqnr_db_p5", c->sqnr_p5,
-                     "sqnr_db_p5_ci95", output_interval(c->sqnr_p5_ci.low, c->sqnr_p5_ci.high), "lost",
-                     (json_int_t)c->lost, "gained", (json_int_t)c->gained, "mcnemar_p", c->mcnemar_p);
+                     "kl_mean", c->kl_mean, "kl_mean_ci95", output_interval(c->kl_ci.low, c->kl_ci.high), "sqnr_db_p50",
+                     c->sqnr_p50, "sqnr_db_p50_ci95", output_interval(c->sqnr_p50_ci.low, c->sqnr_p50_ci.high),
+                     "sqnr_db_p5", c->sqnr_p5, "sqnr_db_p5_ci95",
+                     output_interval(c->sqnr_p5_ci.low, c->sqnr_p5_ci.high), "lost", (json_int_t)c->lost, "gained",
+                     (json_int_t)c->gained, "mcnemar_p", c->mcnemar_p);
 }
 
 static void print_comparison(const Comparison *c, const char *a, const char *b)
 {
     const Interval agree = percent(stats_wilson(c->agree, c->n));
     printf("%s against %s\n", b, a);
-    printf("  agreement   %7.2f %%      95 %% interval %.2f to %.2f\n", 100 * (double)c->agree / (double)c->n, agree.low,
-           agree.high);
+    printf("  agreement   %7.2f %%      95 %% interval %.2f to %.2f\n", 100 * (double)c->agree / (double)c->n,
+           agree.low, agree.high);
     printf("  KL, mean    %9.5f     95 %% interval %.5f to %.5f\n", c->kl_mean, c->kl_ci.low, c->kl_ci.high);
     printf("  SQNR, p50   %7.2f dB     95 %% interval %.2f to %.2f\n", c->sqnr_p50, c->sqnr_p50_ci.low,
            c->sqnr_p50_ci.high);
-    printf("  SQNR, p5    %7.2f dB     95 %% interval %.2f to %.2f\n", c->sqnr_p5, c->sqnr_p5_ci.low, c->sqnr_p5_ci.high);
-    printf("  right by the first only %zu, by the second only %zu: chance with p = %.3f (McNemar)\n", c->lost, c->gained,
-           c->mcnemar_p);
+    printf("  SQNR, p5    %7.2f dB     95 %% interval %.2f to %.2f\n", c->sqnr_p5, c->sqnr_p5_ci.low,
+           c->sqnr_p5_ci.high);
+    printf("  right by the first only %zu, by the second only %zu: chance with p = %.3f (McNemar)\n", c->lost,
+           c->gained, c->mcnemar_p);
 }
 
 /* ---- The command ---- */
@@ -111,8 +113,8 @@ static ExitCode check_labels(const Args *a, const Model *m, const Dataset *d)
 {
     for (size_t i = 0; i < d->n; i++) {
         if (d->labels[i] >= m->info->n_classes)
-            return cli_usage(a, "%s: label %d, but %s has %d classes; is it the right data?", d->paths[i],
-                             d->labels[i], m->title, m->info->n_classes);
+            return cli_usage(a, "%s: label %d, but %s has %d classes; is it the right data?", d->paths[i], d->labels[i],
+                             m->title, m->info->n_classes);
     }
     if (d->classes != NULL && d->n_classes != (size_t)m->info->n_classes)
         fprintf(stderr, "Note: %zu class folders for a model of %d classes; folders are numbered in sorted order.\n",

@@ -43,11 +43,11 @@ static ExitCode print_network(const Args *a, const EffArch *arch, const EffGraph
     eff_graph_stats(g, &stats);
     const char *padding = arch->padding == EFF_PADDING_SAME ? "same" : "symmetric";
     if (cli_flag(a, "json")) {
-        json_t *object = json_pack("{s:s,s:o,s:I,s:I,s:i,s:i,s:i,s:s,s:f}", "arch", arch->name, "file",
-                                   file != NULL ? json_string(file) : json_null(), "params", (json_int_t)stats.params,
-                                   "macs", (json_int_t)stats.macs, "input_size", stats.input_size, "in_channels",
-                                   stats.in_channels, "num_classes", stats.n_classes, "padding", padding, "bn_eps",
-                                   (double)arch->bn_eps);
+        json_t *object =
+            json_pack("{s:s,s:o,s:I,s:I,s:i,s:i,s:i,s:s,s:f}", "arch", arch->name, "file",
+                      file != NULL ? json_string(file) : json_null(), "params", (json_int_t)stats.params, "macs",
+                      (json_int_t)stats.macs, "input_size", stats.input_size, "in_channels", stats.in_channels,
+                      "num_classes", stats.n_classes, "padding", padding, "bn_eps", (double)arch->bn_eps);
         if (object != NULL)
             json_object_update_new(object, preprocess_json(&arch->pre));
         return output_json(a, object);
@@ -76,13 +76,12 @@ static ExitCode print_compiled(const Args *a, const char *file)
     ExitCode code;
     if (cli_flag(a, "json")) {
         json_t *origin = info->provenance != NULL ? json_loads(info->provenance, 0, NULL) : NULL;
-        json_t *object = json_pack("{s:s,s:s,s:s,s:I,s:I,s:i,s:i,s:I,s:I,s:i,s:b,s:s,s:o}", "arch", info->name, "file",
-                                   file, "type", info->is_int8 ? "int8" : "float32", "params",
-                                   (json_int_t)info->params, "macs", (json_int_t)info->macs, "input_size",
-                                   info->pre.size, "num_classes", info->n_classes, "file_bytes",
-                                   (json_int_t)info->file_bytes, "arena_bytes", (json_int_t)info->arena_bytes, "steps",
-                                   info->n_steps, "labels", info->labels != NULL, "sha256", info->sha256, "provenance",
-                                   origin != NULL ? origin : json_null());
+        json_t *object = json_pack(
+            "{s:s,s:s,s:s,s:I,s:I,s:i,s:i,s:I,s:I,s:i,s:b,s:s,s:o}", "arch", info->name, "file", file, "type",
+            info->is_int8 ? "int8" : "float32", "params", (json_int_t)info->params, "macs", (json_int_t)info->macs,
+            "input_size", info->pre.size, "num_classes", info->n_classes, "file_bytes", (json_int_t)info->file_bytes,
+            "arena_bytes", (json_int_t)info->arena_bytes, "steps", info->n_steps, "labels", info->labels != NULL,
+            "sha256", info->sha256, "provenance", origin != NULL ? origin : json_null());
         if (object != NULL)
             json_object_update_new(object, preprocess_json(&info->pre));
         code = output_json(a, object);

@@ -37,7 +37,8 @@ static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
     return EFF_OK;
 }
 
-/* A bare architecture runs with random weights, a name or file with its own; --int8 calibrates on synthetic pictures. */
+/* A bare architecture runs with random weights, a name or file with its own; --int8 calibrates on synthetic pictures.
+ */
 static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Model *m)
 {
     int seed = DEFAULT_SEED;
@@ -173,11 +174,11 @@ static ExitCode report(const Args *a, const Model *m, const Timing *t, const Pro
     if (cli_flag(a, "json")) {
         char digest[24];
         snprintf(digest, sizeof digest, "%016llx", (unsigned long long)t->digest);
-        json_t *object = json_pack(
-            "{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:s}", "model", m->title, "type", type, "size",
-            info->pre.size, "cpu", info->cpu, "threads", n_threads, "frames", t->n, "latency_ms", "median", t->median,
-            "p90", t->p90, "p99", t->p99, "mean", t->mean, "min", t->min, "fps", t->fps, "arena_bytes",
-            (json_int_t)info->arena_bytes, "logits_digest", digest);
+        json_t *object =
+            json_pack("{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:s}", "model", m->title, "type", type,
+                      "size", info->pre.size, "cpu", info->cpu, "threads", n_threads, "frames", t->n, "latency_ms",
+                      "median", t->median, "p90", t->p90, "p99", t->p99, "mean", t->mean, "min", t->min, "fps", t->fps,
+                      "arena_bytes", (json_int_t)info->arena_bytes, "logits_digest", digest);
         if (object != NULL && profile != NULL)
             json_object_set_new(object, "profile", profile_json(profile));
         return output_json(a, object);
@@ -218,10 +219,9 @@ static ExitCode measure(const Args *a, const Model *m, int n_threads, int n_fram
             eff_cpu_peak(&profile.peak);
         }
     }
-    const ExitCode code = st == EFF_OK
-                              ? report(a, m, &t, profile.steps != NULL ? &profile : NULL,
-                                       n_threads > 0 ? n_threads : eff_cpu_count())
-                              : cli_fail(a, st);
+    const ExitCode code = st == EFF_OK ? report(a, m, &t, profile.steps != NULL ? &profile : NULL,
+                                                n_threads > 0 ? n_threads : eff_cpu_count())
+                                       : cli_fail(a, st);
     for (int i = 0; i < N_INPUTS; i++)
         eff_free(inputs[i]);
     eff_free(logits);

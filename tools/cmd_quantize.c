@@ -57,7 +57,8 @@ static EffStatus digest_of_set(char hex[EFF_SHA256_HEX], const Dataset *d)
     return st;
 }
 
-/* Where a compiled model comes from; no paths and no dates, so that the same inputs give the same bytes. `d` NULL: float. */
+/* Where a compiled model comes from; no paths and no dates, so that the same inputs give the same bytes. `d` NULL:
+ * float. */
 static EffStatus provenance(json_t **out, const ModelSpec *spec, const Dataset *d, int n_views)
 {
     char weights[EFF_SHA256_HEX] = "", pictures[EFF_SHA256_HEX] = "";
@@ -71,8 +72,9 @@ static EffStatus provenance(json_t **out, const ModelSpec *spec, const Dataset *
                   "arch", spec->arch.name, "weights_sha256", weights, "padding",
                   spec->arch.padding == EFF_PADDING_SAME ? "same" : "symmetric", "bn_eps", (double)spec->arch.bn_eps);
     if (d != NULL)
-        json_object_set_new(object, "calibration", json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)d->n, "views",
-                                                             n_views, "sha256", pictures));
+        json_object_set_new(
+            object, "calibration",
+            json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)d->n, "views", n_views, "sha256", pictures));
     *out = object;
     return EFF_OK;
 }

@@ -79,7 +79,8 @@ ExitCode gate_check(const Args *a, const json_t *result, const char *expression)
             return cli_usage(a, "--gate: the result has no number '%s'; --json shows the names", c.name);
         const double v = json_number_value(value);
         if (!holds(&c, v)) {
-            fprintf(stderr, "effnet %s: gate failed: %s is %g, not %s %g\n", a->command->name, c.name, v, c.op, c.limit);
+            fprintf(stderr, "effnet %s: gate failed: %s is %g, not %s %g\n", a->command->name, c.name, v, c.op,
+                    c.limit);
             code = EXIT_GATE;
         }
     }

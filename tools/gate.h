@@ -8,7 +8,8 @@
 /* Whether an expression can be read; prints what is wrong. */
 bool gate_parses(const Args *a, const char *expression);
 
-/* Check it against the numbers of a result. @return EXIT_OK, EXIT_GATE after saying which part failed, EXIT_USAGE for an unknown name. */
+/* Check it against the numbers of a result. @return EXIT_OK, EXIT_GATE after saying which part failed, EXIT_USAGE for
+ * an unknown name. */
 ExitCode gate_check(const Args *a, const json_t *result, const char *expression);
 
 #endif

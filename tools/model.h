@@ -10,20 +10,20 @@ extern const Option model_options[];
 extern const Option cpu_option[];
 
 typedef struct Model {
-    char *title;   /* how the user named it */
-    char *file;    /* path that it was read from; NULL for random weights */
-    EffArch arch;  /* what it was built as; zeroed for a compiled model */
+    char *title;  /* how the user named it */
+    char *file;   /* path that it was read from; NULL for random weights */
+    EffArch arch; /* what it was built as; zeroed for a compiled model */
     EffModel *model;
     const EffModelInfo *info; /* of `model` */
-    char **labels; /* n_classes lines of --labels; NULL without */
+    char **labels;            /* n_classes lines of --labels; NULL without */
 } Model;
 
 /* One run at a time; its buffers are its own. */
 typedef struct ModelSession {
     const Model *model;
     EffSession *session;
-    uint8_t *pixels; /* [size][size][3] */
-    float *logits;   /* [n_classes] */
+    uint8_t *pixels;                               /* [size][size][3] */
+    float *logits;                                 /* [n_classes] */
     double decode_ms, preprocess_ms, inference_ms; /* of the last picture */
 } ModelSession;
 
@@ -38,8 +38,8 @@ typedef struct ModelSpec {
 } ModelSpec;
 
 /*
- * Find out what `spec` means. NULL is the default model: the int8 one in the cache, or the float one with --float or where
- * there is no int8 one yet. Prints what is wrong and returns an exit code.
+ * Find out what `spec` means. NULL is the default model: the int8 one in the cache, or the float one with --float or
+ * where there is no int8 one yet. Prints what is wrong and returns an exit code.
  */
 ExitCode model_find(const Args *a, const char *spec, ModelSpec *out);
 void model_spec_free(ModelSpec *spec);

@@ -5,7 +5,8 @@
 
 #include "dataset.h"
 
-/* Pictures of a dataset, n_views each: the usual centre crop first, then seeded crops of 30 to 100 % of the area, some mirrored. */
+/* Pictures of a dataset, n_views each: the usual centre crop first, then seeded crops of 30 to 100 % of the area, some
+ * mirrored. */
 typedef struct Views {
     const Dataset *d;
     int n_views;

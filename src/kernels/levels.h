@@ -26,6 +26,8 @@ eff_add_s16_fn eff_add_s16_avx512vnni;
 eff_pool_s16_fn eff_pool_s16_avx512vnni;
 eff_pool_u8_fn eff_pool_u8_avx512vnni;
 
+eff_peak_fn eff_peak_avx512vnni;
+
 void eff_kernels_init_avx512vnni(EffKernels *k);
 void eff_kernels_init_avx512vbmi(EffKernels *k);
 

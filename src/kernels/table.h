@@ -209,6 +209,10 @@ int64_t eff_pool_mult(int64_t n_positions, int frac_bits);
 /* ---- the table ----------------------------------------------------------------------------------------------------
  */
 
+/** n_ops times 64 u8 x s8 multiply-accumulates at the machine's peak rate, a multiple of 12: what others are measured
+ * against. */
+typedef void eff_peak_fn(long n_ops);
+
 typedef struct EffKernels {
     EffPwKernel pw_u8s8;
     EffDwKernel dw_u8s8;
@@ -218,6 +222,7 @@ typedef struct EffKernels {
     eff_add_s16_fn *add_s16;
     eff_pool_s16_fn *pool_s16;
     eff_pool_u8_fn *pool_u8;
+    eff_peak_fn *peak; /**< NULL at levels without dot products */
 } EffKernels;
 
 /** Fill the table for a CPU: what eff_cpu_detect() found, less what the user masked. Constant afterwards. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one core can do at most: the clock from a chain of dependent additions, the rest from the kernels' own peak loop. */
+/* What one core can do at most: the clock from a chain of dependent additions, the rest from the kernels' own peak
+ * loop. */
 #include "base/compiler.h"
 #include "base/cpu.h"
 #include "base/threads.h"
+#include "effnet/runtime.h"
 #include "kernels/table.h"
 
 enum { ROUNDS = 12, CHAIN = 200000, PEAK_OPS = 240000 };

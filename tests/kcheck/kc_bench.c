@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the VNNI peak measured in the same run. Layers
- * are cut to rows that fit L2, as the runtime cuts them. The clock comes from a chain of dependent additions, one a
- * cycle.
+ * are cut to rows that fit L2, as the runtime cuts them.
  */
 #include "kcheck.h"
 #include "base/compiler.h"
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/threads.h"
+#include "effnet/runtime.h"
 #include "kernels/act_tables.h"
 
 #include <stdio.h>
@@ -46,44 +46,15 @@ static double time_of(work_fn *fn, void *ctx)
     return best;
 }
 
-enum { CHAIN = 8 * 20000, PEAK_OPS = 12 * 20000 };
-
-static void chain(void *ctx)
-{
-    uint64_t x = 0;
-    (void)ctx;
-#if EFF_ARCH_X86_64
-    for (int i = 0; i < CHAIN / 8; i++)
-        __asm__ volatile("add $1,%0\nadd $1,%0\nadd $1,%0\nadd $1,%0\nadd $1,%0\nadd $1,%0\nadd $1,%0\nadd $1,%0"
-                         : "+r"(x));
-#endif
-}
-
-static void peak(void *ctx)
-{
-    (void)ctx;
-#if EFF_ARCH_X86_64
-#define D(n) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #n "\n"
-    for (int i = 0; i < PEAK_OPS / 12; i++)
-        __asm__ volatile(D(0) D(1) D(2) D(3) D(4) D(5) D(6) D(7) D(8) D(9) D(10) D(11)
-                         :
-                         :
-                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                           "xmm11");
-#undef D
-#endif
-}
-
 typedef struct Machine {
     double hz, peak; /* multiply-accumulates a cycle; 0 where there is no VNNI */
 } Machine;
 
 static Machine measure_machine(void)
 {
-    Machine m = {.hz = CHAIN / time_of(chain, NULL)};
-    if (eff_cpu_detect() & EFF_CPU_AVX512VNNI)
-        m.peak = PEAK_OPS * 64.0 / time_of(peak, NULL) / m.hz;
-    return m;
+    EffPeak p;
+    eff_cpu_peak(&p);
+    return (Machine){.hz = p.hz, .peak = p.macs_per_s / p.hz};
 }
 
 /* ---- layers -------------------------------------------------------------------------------------------------------

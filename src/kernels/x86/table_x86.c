@@ -12,6 +12,7 @@ void eff_kernels_init_avx512vnni(EffKernels *k)
     k->add_s16 = eff_add_s16_avx512vnni;
     k->pool_s16 = eff_pool_s16_avx512vnni;
     k->pool_u8 = eff_pool_u8_avx512vnni;
+    k->peak = eff_peak_avx512vnni;
 }
 
 void eff_kernels_init_avx512vbmi(EffKernels *k)
