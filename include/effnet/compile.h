@@ -30,10 +30,13 @@ typedef struct EffWeights EffWeights;
  * Read a PyTorch state dict (.pth, .pt, .bin): the zip form of torch 1.6 and later, or the legacy pickle form before
  * it. The pickle is read as data: an allowlist of opcodes and globals, nothing is ever executed, no Python is needed.
  * float32, float64, float16 and bfloat16 become float32; integer tensors (num_batches_tracked) too. A dict that holds
- * the state dict under "state_dict", "model" or "state_dict_ema" is unwrapped; a leading "module." is dropped.
+ * the state dict under "state_dict_ema", "state_dict" or "model", in this order, is unwrapped; a leading "module." is
+ * dropped; entries that are no tensors are left out. Names are printable ASCII, each comes once.
  *
- * @return EFF_OK (free with eff_weights_free), EFF_ERR_IO, EFF_ERR_FORMAT (damaged, or not a state dict),
- *         EFF_ERR_UNSUPPORTED (an opcode, a global or a dtype that is not allowed), EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ * @param path  file of at most 4 GiB, or "-" for standard input.
+ * @return EFF_OK (free with eff_weights_free), EFF_ERR_IO, EFF_ERR_FORMAT (damaged, not a state dict, or a weight that
+ *         is NaN or infinite in float32), EFF_ERR_UNSUPPORTED (an opcode, a global or a dtype that is not allowed, or
+ *         another kind of file), EFF_ERR_LIMIT, EFF_ERR_NOMEM. On failure `out` is untouched.
  */
 EffStatus eff_weights_open(EffWeights **out, const char *path);
 /** The same from memory; `name` is for messages. `data` is not kept. */

@@ -16,6 +16,7 @@ typedef struct View {
     const uint8_t *name;
     size_t name_bytes, index;
     const EffPickleValue *tensor;
+    float *dst;
     const EffStorage *storage;
     size_t begin; /* first element in the storage */
     size_t strides[EFF_MAX_RANK];
@@ -260,7 +261,7 @@ static EffStatus lay_out(Builder *b)
         return eff_fail_nomem(n_bytes, "the weights");
     size_t at = 0;
     for (size_t i = 0; i < w->n; i++) {
-        w->tensors[i].data = (const float *)(const void *)(w->data + at);
+        w->tensors[i].data = b->views[i].dst = (float *)(void *)(w->data + at);
         at += eff_align_up(w->tensors[i].n_elements * sizeof(float));
     }
     return EFF_OK;
@@ -279,12 +280,12 @@ static bool is_contiguous(const EffTensor *t, const View *v)
     return true;
 }
 
-static void copy_view(float *dst, const EffTensor *t, const View *v, const uint8_t *bytes)
+static void copy_view(const EffTensor *t, const View *v, const uint8_t *bytes)
 {
     const EffDtype dtype = v->storage->dtype;
     const size_t element_bytes = eff_dtype_bytes(dtype);
     if (is_contiguous(t, v)) {
-        eff_dtype_to_float(dst, bytes + v->begin * element_bytes, dtype, t->n_elements, 1);
+        eff_dtype_to_float(v->dst, bytes + v->begin * element_bytes, dtype, t->n_elements, 1);
         return;
     }
     const int inner = t->rank - 1; /* a scalar is contiguous, so there is one */
@@ -292,7 +293,7 @@ static void copy_view(float *dst, const EffTensor *t, const View *v, const uint8
     int64_t index[EFF_MAX_RANK] = {0};
     size_t at = v->begin;
     for (size_t done = 0; done < t->n_elements; done += run) {
-        eff_dtype_to_float(dst + done, bytes + at * element_bytes, dtype, run, v->strides[inner]);
+        eff_dtype_to_float(v->dst + done, bytes + at * element_bytes, dtype, run, v->strides[inner]);
         for (int i = inner - 1; i >= 0; i--) {
             at += v->strides[i];
             if (++index[i] < t->dims[i])
@@ -342,8 +343,7 @@ static EffStatus copy_all(Builder *b)
             return st;
         for (size_t i = b->heads[s]; i > 0; i = b->views[i - 1].next) {
             const EffTensor *t = &b->w->tensors[i - 1];
-            uint8_t *dst = b->w->data + ((const uint8_t *)t->data - b->w->data);
-            copy_view((float *)(void *)dst, t, &b->views[i - 1], bytes);
+            copy_view(t, &b->views[i - 1], bytes);
             if ((st = check_finite(t)) != EFF_OK)
                 return st;
         }
