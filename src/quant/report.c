@@ -43,7 +43,7 @@ static void keep(void *ctx, int step, const EffPlanTensor *tensor, const void *d
 {
     Slot *slot = ctx;
     (void)step;
-    const int t = (int)(tensor - slot->job->model->plan.tensors);
+    const int t = (int)(tensor - eff_model_plan(slot->job->model)->tensors);
     size_t n_bytes = 0;
     if (slot->job->totals[t].node >= 0 && eff_plan_tensor_bytes(&n_bytes, slot->job->plan, t, slot->job->readers[t]))
         memcpy(slot->store + slot->job->offsets[t], data, n_bytes);
@@ -57,7 +57,7 @@ static void compare(void *ctx, int node, EffShape shape, const float *data)
     for (int t = 0; t < job->plan->n_tensors; t++) {
         if (job->totals[t].node != node)
             continue;
-        eff_tensor_to_f32(job->model, t, slot->store + job->offsets[t], slot->values);
+        (void)eff_tensor_to_f32(job->plan, t, slot->store + job->offsets[t], slot->values);
         EffTensorError *e = &slot->errors[t];
         for (size_t i = 0; i < n; i++) {
             const double r = (double)data[i], x = (double)slot->values[i], d = x - r;

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The float steps. The kernels of kernels/f32.h sum in one fixed order, so every number of threads gives the same bits.
+/*
+ * Runs the float steps. The kernels in kernels/f32.h sum in one fixed order, and every output is made by one thread, so
+ * that every number of threads gives the same bits.
  */
 #include "runtime/session.h"
 
+#include <assert.h>
 #include <string.h>
 
-typedef struct Task {
-    EffSession *s;
-    const EffPlanStep *step;
-    const EffLayer *layer;
-    const EffPlanTensor *in, *out;
-    const float *src, *src2;
-    float *dst;
-} Task;
+enum { GRAIN_PIXELS = 32, GRAIN_PANELS = 8, GRAIN_ROWS = 4, GRAIN_VALUES = 1 << 14, POOL_BLOCK = 64 };
 
-static void activate(int act, float *x, size_t n)
+static size_t count(const EffPlanTensor *t)
+{
+    return (size_t)t->h * (size_t)t->w * (size_t)t->c;
+}
+
+static void activate(int32_t act, float *x, size_t n)
 {
     switch ((EffActivation)act) {
     case EFF_ACTIVATION_NONE: break;
@@ -26,162 +27,195 @@ static void activate(int act, float *x, size_t n)
     }
 }
 
-static EffPwF32 pw_of(const Task *t, size_t n_in)
+/* ---- Convolutions ---- */
+
+static EffPwF32 pw_of(const EffRun *r, size_t n_in)
 {
+    const size_t n_out = (size_t)r->step->out_ch;
     return (EffPwF32){.n_in = n_in,
-                      .n_out = (size_t)t->out->c,
+                      .n_out = n_out,
                       .src_stride = n_in,
-                      .dst_stride = (size_t)t->out->c,
-                      .packed = t->layer->f32.wgt,
-                      .bias = t->layer->f32.bias};
+                      .dst_stride = n_out,
+                      .packed = r->layer->f32.wgt,
+                      .bias = r->layer->f32.bias};
 }
 
-static size_t n_panels(const Task *t)
+static size_t n_panels(const EffRun *r)
 {
-    return ((size_t)t->out->c + EFF_F32_N_TILE - 1) / EFF_F32_N_TILE;
+    return ((size_t)r->step->out_ch + EFF_F32_N_TILE - 1) / EFF_F32_N_TILE;
 }
 
-static void run_pw_pixels(void *ctx, size_t begin, size_t end, int worker)
+static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
 {
-    const Task *t = ctx;
+    const EffRun *r = ctx;
+    const size_t n_in = (size_t)r->step->in_ch, n_out = (size_t)r->step->out_ch;
+    const EffPwF32 op = pw_of(r, n_in);
+    float *dst = (float *)r->dst[0] + begin * n_out;
     (void)worker;
-    const size_t n_in = (size_t)t->in->c, n_out = (size_t)t->out->c;
-    const EffPwF32 op = pw_of(t, n_in);
-    eff_pw_f32(&op, t->src + begin * n_in, t->dst + begin * n_out, end - begin, 0, n_panels(t));
-    activate(t->step->fact, t->dst + begin * n_out, (end - begin) * n_out);
+    eff_pw_f32(&op, (const float *)r->src[0] + begin * n_in, dst, end - begin, 0, n_panels(r));
+    activate(r->step->fact, dst, (end - begin) * n_out);
 }
 
 /* Few pixels (the classifier has one): split by output channels instead. */
-static void run_pw_panels(void *ctx, size_t begin, size_t end, int worker)
+static void pw_panels(void *ctx, size_t begin, size_t end, int worker)
 {
-    const Task *t = ctx;
+    const EffRun *r = ctx;
+    const EffPwF32 op = pw_of(r, (size_t)r->step->in_ch);
     (void)worker;
-    const EffPwF32 op = pw_of(t, (size_t)t->in->c);
-    eff_pw_f32(&op, t->src, t->dst, (size_t)t->out->h * (size_t)t->out->w, begin, end);
+    eff_pw_f32(&op, r->src[0], r->dst[0], (size_t)r->to->h * (size_t)r->to->w, begin, end);
 }
 
-static void run_dw_rows(void *ctx, size_t begin, size_t end, int worker)
+static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
 {
-    const Task *t = ctx;
+    const EffRun *r = ctx;
+    const EffPlanStep *s = r->step;
+    const EffDwF32 op = {.in_h = r->in->h,
+                         .in_w = r->in->w,
+                         .out_h = r->to->h,
+                         .out_w = r->to->w,
+                         .channels = s->out_ch,
+                         .kernel_h = s->kernel,
+                         .kernel_w = s->kernel,
+                         .stride = s->stride,
+                         .pad_top = s->pad_top,
+                         .pad_left = s->pad_left,
+                         .wgt = r->layer->f32.wgt,
+                         .bias = r->layer->f32.bias};
+    const size_t row = (size_t)r->to->w * (size_t)r->to->c;
     (void)worker;
-    const EffDwF32 op = {.in_h = t->in->h,
-                         .in_w = t->in->w,
-                         .out_h = t->out->h,
-                         .out_w = t->out->w,
-                         .channels = t->out->c,
-                         .kernel_h = t->step->kernel,
-                         .kernel_w = t->step->kernel,
-                         .stride = t->step->stride,
-                         .pad_top = t->step->pad_top,
-                         .pad_left = t->step->pad_left,
-                         .wgt = t->layer->f32.wgt,
-                         .bias = t->layer->f32.bias};
-    const size_t row = (size_t)t->out->w * (size_t)t->out->c;
-    eff_dw_f32(&op, t->src, t->dst, (int)begin, (int)end);
-    activate(t->step->fact, t->dst + begin * row, (end - begin) * row);
+    eff_dw_f32(&op, r->src[0], r->dst[0], (int)begin, (int)end);
+    activate(s->fact, (float *)r->dst[0] + begin * row, (end - begin) * row);
 }
 
-/* The taps of one output row as a matrix [out_w][kernel^2 * c]; taps outside the picture are 0. */
-static void im2col_row(const Task *t, float *row, int y)
+/* The taps of output row y as a matrix [out_w][kernel * kernel * c]; taps outside the picture are 0. */
+static void im2col_row(const EffRun *r, float *row, int y)
 {
-    const size_t c = (size_t)t->in->c;
-    const EffPlanStep *s = t->step;
-    for (int x = 0; x < t->out->w; x++) {
+    const EffPlanStep *s = r->step;
+    const float *src = r->src[0];
+    const size_t c = (size_t)s->in_ch;
+    for (int x = 0; x < r->to->w; x++) {
         for (int ky = 0; ky < s->kernel; ky++) {
             const int in_y = y * s->stride - s->pad_top + ky;
             for (int kx = 0; kx < s->kernel; kx++, row += c) {
                 const int in_x = x * s->stride - s->pad_left + kx;
-                if (in_y < 0 || in_y >= t->in->h || in_x < 0 || in_x >= t->in->w)
+                if (in_y < 0 || in_y >= r->in->h || in_x < 0 || in_x >= r->in->w)
                     memset(row, 0, c * sizeof *row);
                 else
-                    memcpy(row, t->src + ((size_t)in_y * (size_t)t->in->w + (size_t)in_x) * c, c * sizeof *row);
+                    memcpy(row, src + ((size_t)in_y * (size_t)r->in->w + (size_t)in_x) * c, c * sizeof *row);
             }
         }
     }
 }
 
-static void run_dense_rows(void *ctx, size_t begin, size_t end, int worker)
+static void dense_rows(void *ctx, size_t begin, size_t end, int worker)
 {
-    const Task *t = ctx;
-    float *cols = (float *)(void *)(t->s->each + (size_t)worker * t->s->model->each_bytes);
-    const EffPwF32 op = pw_of(t, (size_t)(t->step->kernel * t->step->kernel) * (size_t)t->in->c);
-    const size_t row = (size_t)t->out->w * (size_t)t->out->c;
+    const EffRun *r = ctx;
+    const size_t taps = (size_t)(r->step->kernel * r->step->kernel), width = (size_t)r->to->w;
+    const EffPwF32 op = pw_of(r, taps * (size_t)r->step->in_ch);
+    float *matrix = eff_scratch(r->session, worker);
     for (size_t y = begin; y < end; y++) {
-        im2col_row(t, cols, (int)y);
-        eff_pw_f32(&op, cols, t->dst + y * row, (size_t)t->out->w, 0, n_panels(t));
-        activate(t->step->fact, t->dst + y * row, row);
+        float *dst = (float *)r->dst[0] + y * width * (size_t)r->to->c;
+        im2col_row(r, matrix, (int)y);
+        eff_pw_f32(&op, matrix, dst, width, 0, n_panels(r));
+        activate(r->step->fact, dst, width * (size_t)r->to->c);
     }
 }
 
-static void run_conv(Task *t)
+static void run_conv(EffRun *r)
 {
-    enum { PIXELS = 32, PANELS = 8 };
-    const size_t n_pixels = (size_t)t->out->h * (size_t)t->out->w, n_rows = (size_t)t->out->h;
-    EffPool *pool = t->s->pool;
-    switch (eff_f32_conv_kind(t->step)) {
-    case EFF_F32_DEPTHWISE: eff_pool_run(pool, n_rows, eff_session_grain(t->s, n_rows, 1), run_dw_rows, t); break;
-    case EFF_F32_DENSE: eff_pool_run(pool, n_rows, eff_session_grain(t->s, n_rows, 1), run_dense_rows, t); break;
+    const size_t n_pixels = (size_t)r->to->h * (size_t)r->to->w, n_rows = (size_t)r->to->h;
+    switch (eff_f32_conv_kind(r->step)) {
+    case EFF_F32_DEPTHWISE: eff_pool_run(r->session->pool, n_rows, GRAIN_ROWS, dw_rows, r); break;
+    case EFF_F32_DENSE: eff_pool_run(r->session->pool, n_rows, GRAIN_ROWS, dense_rows, r); break;
     case EFF_F32_POINTWISE:
-        if (n_pixels >= 2 * PIXELS) {
-            eff_pool_run(pool, n_pixels, PIXELS, run_pw_pixels, t); /* small pieces: they stay in the cache */
+        if (n_pixels >= 2 * GRAIN_PIXELS) {
+            eff_pool_run(r->session->pool, n_pixels, GRAIN_PIXELS, pw_pixels, r);
         } else {
-            eff_pool_run(pool, n_panels(t), eff_session_grain(t->s, n_panels(t), PANELS), run_pw_panels, t);
-            activate(t->step->fact, t->dst, n_pixels * (size_t)t->out->c);
+            eff_pool_run(r->session->pool, n_panels(r), GRAIN_PANELS, pw_panels, r);
+            activate(r->step->fact, r->dst[0], count(r->to));
         }
         break;
     }
 }
 
-static void global_avgpool(const Task *t)
+/* ---- The rest ---- */
+
+static void normalize(void *ctx, size_t begin, size_t end, int worker)
 {
-    const size_t c = (size_t)t->in->c, n = (size_t)t->in->h * (size_t)t->in->w;
-    for (size_t ch = 0; ch < c; ch++) {
-        double sum = 0;
-        for (size_t p = 0; p < n; p++)
-            sum += (double)t->src[p * c + ch];
-        t->dst[ch] = (float)(sum / (double)n);
+    const EffRun *r = ctx;
+    const EffPreprocess *pre = &r->session->model->plan.pre;
+    const uint8_t *src = r->src[0];
+    float *dst = r->dst[0];
+    (void)worker;
+    for (size_t p = begin; p < end; p++) {
+        for (size_t c = 0; c < EFF_STEM_CH; c++)
+            dst[p * EFF_STEM_CH + c] = ((float)src[p * EFF_STEM_CH + c] - pre->mean[c]) / pre->std[c];
     }
 }
 
-static void normalize(const Task *t, const uint8_t *pixels)
+/* Means of blocks of channels: each is one sum in double, pixel after pixel. */
+static void mean_blocks(void *ctx, size_t begin, size_t end, int worker)
 {
-    const EffPreprocess *pre = &t->s->model->plan.pre;
-    const size_t n = (size_t)t->out->h * (size_t)t->out->w * 3;
-    for (size_t i = 0; i < n; i++)
-        t->dst[i] = ((float)pixels[i] - pre->mean[i % 3]) / pre->std[i % 3];
+    const EffRun *r = ctx;
+    const size_t n_ch = (size_t)r->in->c, n = (size_t)r->in->h * (size_t)r->in->w;
+    float *dst = r->dst[0];
+    (void)worker;
+    for (size_t first = begin * POOL_BLOCK; begin < end; begin++, first += POOL_BLOCK) {
+        const size_t width = n_ch - first < POOL_BLOCK ? n_ch - first : POOL_BLOCK;
+        double sums[POOL_BLOCK] = {0};
+        const float *src = (const float *)r->src[0] + first;
+        for (size_t p = 0; p < n; p++, src += n_ch) {
+            for (size_t c = 0; c < width; c++)
+                sums[c] += (double)src[c];
+        }
+        for (size_t c = 0; c < width; c++)
+            dst[first + c] = (float)(sums[c] / (double)n);
+    }
 }
 
-void eff_exec_f32(EffSession *s, int i)
+static void add_values(void *ctx, size_t begin, size_t end, int worker)
 {
-    const EffModel *m = s->model;
-    const EffPlanStep *step = &m->plan.steps[i];
-    Task t = {.s = s,
-              .step = step,
-              .layer = &m->layers[i],
-              .in = &m->plan.tensors[step->in[0]],
-              .out = &m->plan.tensors[step->out[0]],
-              .src = eff_session_data(s, step->in[0]),
-              .src2 = eff_session_data(s, step->in[1]),
-              .dst = eff_session_data(s, step->out[0])};
-    const size_t c = (size_t)t.out->c, n = (size_t)t.out->h * (size_t)t.out->w * c;
-    switch (step->op) {
-    case EFF_STEP_F32_INPUT: normalize(&t, eff_session_data(s, step->in[0])); break;
-    case EFF_STEP_F32_CONV: run_conv(&t); break;
-    case EFF_STEP_F32_POOL: global_avgpool(&t); break;
-    case EFF_STEP_F32_ADD:
-        for (size_t k = 0; k < n; k++)
-            t.dst[k] = t.src[k] + t.src2[k];
-        break;
-    case EFF_STEP_F32_MUL:
-        for (size_t p = 0; p < n; p += c) {
-            for (size_t k = 0; k < c; k++)
-                t.dst[p + k] = t.src[p + k] * t.src2[k];
-        }
-        break;
-    case EFF_STEP_F32_ACT:
-        memcpy(t.dst, t.src, n * sizeof *t.dst);
-        activate(step->fact, t.dst, n);
-        break;
-    default: break;
+    const EffRun *r = ctx;
+    const float *a = r->src[0], *b = r->src[1];
+    float *dst = r->dst[0];
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        dst[i] = a[i] + b[i];
+}
+
+static void multiply_pixels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    const float *src = r->src[0], *gate = r->src[1];
+    const size_t n_ch = (size_t)r->to->c;
+    float *dst = r->dst[0];
+    (void)worker;
+    for (size_t p = begin; p < end; p++) {
+        for (size_t c = 0; c < n_ch; c++)
+            dst[p * n_ch + c] = src[p * n_ch + c] * gate[c];
+    }
+}
+
+static void activate_values(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    float *dst = (float *)r->dst[0] + begin;
+    (void)worker;
+    memcpy(dst, (const float *)r->src[0] + begin, (end - begin) * sizeof *dst);
+    activate(r->step->fact, dst, end - begin);
+}
+
+void eff_exec_f32(EffRun *r)
+{
+    EffPool *pool = r->session->pool;
+    const size_t n = count(r->to), n_ch = (size_t)r->to->c, n_pixels = n / n_ch;
+    switch (r->step->op) {
+    case EFF_STEP_F32_INPUT: eff_pool_run(pool, n_pixels, GRAIN_VALUES, normalize, r); break;
+    case EFF_STEP_F32_CONV: run_conv(r); break;
+    case EFF_STEP_F32_POOL: eff_pool_run(pool, (n_ch + POOL_BLOCK - 1) / POOL_BLOCK, 1, mean_blocks, r); break;
+    case EFF_STEP_F32_ADD: eff_pool_run(pool, n, GRAIN_VALUES, add_values, r); break;
+    case EFF_STEP_F32_MUL: eff_pool_run(pool, n_pixels, GRAIN_VALUES / n_ch + 1, multiply_pixels, r); break;
+    case EFF_STEP_F32_ACT: eff_pool_run(pool, n, GRAIN_VALUES, activate_values, r); break;
+    default: assert(!"an integer step"); break;
     }
 }

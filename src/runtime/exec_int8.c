@@ -1,256 +1,354 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The int8 steps: how each is split between threads, and what the kernels are given. */
+/*
+ * Runs the integer steps. Work is split between threads by rows, quads, pixels or output channels, as the kernels'
+ * contracts allow; no split changes a bit.
+ */
 #include "runtime/session.h"
 
+#include <assert.h>
 #include <string.h>
 
-typedef struct Task {
-    EffSession *s;
-    const EffPlanStep *step;
-    const EffLayer *layer;
-    const EffKernels *k;
-    const EffPlanTensor *in, *out; /* in[0], and the first output */
-    const void *src;
-    uint8_t *dst_u8;  /* out[0] where it is u8 */
-    int16_t *dst_s16; /* out[1] */
-    int n_blocks;     /* blocks of channels beside the rows */
-} Task;
+enum {
+    PIECES = 4,          /* pieces a thread, so that a slow one does not hold up the rest */
+    PIXEL_TILE = 48,     /* a multiple of every kernel's tile */
+    CH_BLOCK = 64,       /* least channels of a piece where channels are split too */
+    FC_UNIT = 16,        /* outputs that fully connected kernels keep together */
+    FC_MIN = 1 << 16,    /* multiply-accumulates a piece: below, waking a thread costs more */
+    QUANT_MIN = 1 << 14, /* values a piece */
+    POOL_MIN = 1 << 15
+};
 
-static uint8_t *scratch(const Task *t, int worker)
+_Static_assert((int)CH_BLOCK % (int)EFF_PARAM_ALIGN == 0, "run_quads splits channels at multiples of EFF_PARAM_ALIGN");
+
+static const EffKernels *kernels(const EffRun *r)
 {
-    return t->s->each + (size_t)worker * t->s->model->each_bytes;
+    return &r->session->model->kernels;
+}
+
+static size_t n_threads(const EffRun *r)
+{
+    return (size_t)eff_pool_size(r->session->pool);
+}
+
+/* Items a piece, a multiple of `unit` and at least `least`; all of them with one thread. */
+static size_t grain(const EffRun *r, size_t n_items, size_t unit, size_t least)
+{
+    if (n_threads(r) == 1)
+        return n_items;
+    size_t n = n_items / (n_threads(r) * PIECES);
+    n = n > least ? n : least;
+    return (n + unit - 1) / unit * unit;
+}
+
+static size_t ch_pad(const EffPlanTensor *t)
+{
+    return (size_t)eff_ch_pad(t->c);
+}
+
+static size_t n_pixels(const EffPlanTensor *t)
+{
+    return (size_t)t->h * (size_t)t->w;
+}
+
+/* Blocks of channels, so that a step with few rows still gives every thread work. */
+typedef struct Blocks {
+    size_t n, width, n_ch;
+} Blocks;
+
+static Blocks split_channels(const EffRun *r, size_t n_rows)
+{
+    const size_t n_ch = ch_pad(r->to), most = (n_ch + CH_BLOCK - 1) / CH_BLOCK;
+    size_t n = n_threads(r) == 1 ? 1 : (n_threads(r) * PIECES + n_rows - 1) / n_rows;
+    n = n < most ? n : most;
+    const size_t width = ((n_ch + n - 1) / n + CH_BLOCK - 1) / CH_BLOCK * CH_BLOCK;
+    return (Blocks){.n = (n_ch + width - 1) / width, .width = width, .n_ch = n_ch};
+}
+
+static void block_range(const Blocks *b, size_t i, int *begin, int *end)
+{
+    const size_t last = (i + 1) * b->width;
+    *begin = (int)(i * b->width);
+    *end = (int)(last < b->n_ch ? last : b->n_ch);
+}
+
+/* ---- Stem ---- */
+
+static void stem_rows(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    const size_t at = begin * (size_t)r->to->w * ch_pad(r->to);
+    const EffPwIo io = {.dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
+                        .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL};
+    eff_stem_run(kernels(r), &r->layer->stem, r->src[0], &io, (int)begin, (int)end, eff_scratch(r->session, worker));
+}
+
+static void stem_quads(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    const EffQuads *q = &r->layer->quads;
+    uint8_t *dst = (uint8_t *)r->dst[0] + begin * eff_quads_stride(q);
+    eff_quads_fill_padding(q, dst, r->layer->stem.pw.epi.zero, q->ch_stride, (int)begin, (int)end);
+    eff_stem_run_quads(kernels(r), &r->layer->stem, r->src[0], dst, q, (int)begin, (int)end,
+                       eff_scratch(r->session, worker));
+}
+
+static bool writes_quads(const EffRun *r)
+{
+    return r->step->out[0] != EFF_PLAN_NONE && r->to->layout == EFF_LAYOUT_QUADS;
+}
+
+static void run_stem(EffRun *r)
+{
+    const size_t n_quads = (size_t)r->layer->quads.n_quads, n_rows = (size_t)r->to->h;
+    if (writes_quads(r))
+        eff_pool_run(r->session->pool, n_quads, grain(r, n_quads, 1, 1), stem_quads, r);
+    else
+        eff_pool_run(r->session->pool, n_rows, grain(r, n_rows, 1, 1), stem_rows, r);
 }
 
 /* ---- Pointwise ---- */
 
-static void run_pw(void *ctx, size_t begin, size_t end, int worker)
+static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
 {
-    const Task *t = ctx;
+    const EffRun *r = ctx;
     (void)worker;
-    const size_t stride = (size_t)eff_ch_pad(t->step->in_ch), out = (size_t)eff_ch_pad(t->step->out_ch);
-    const int16_t *residual = eff_session_data(t->s, t->step->in[1]);
-    const EffPwIo io = {.src = (const uint8_t *)t->src + begin * stride,
-                        .src_stride = stride,
-                        .dst_u8 = t->dst_u8 != NULL ? t->dst_u8 + begin * out : NULL,
-                        .dst_s16 = t->dst_s16 != NULL ? t->dst_s16 + begin * out : NULL,
-                        .residual = residual != NULL ? residual + begin * out : NULL,
+    const size_t n_in = ch_pad(r->in), at = begin * ch_pad(r->to);
+    const EffPwIo io = {.src = (const uint8_t *)r->src[0] + begin * n_in,
+                        .src_stride = n_in,
+                        .dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
+                        .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL,
+                        .residual = r->src[1] ? (const int16_t *)r->src[1] + at : NULL,
                         .n_pixels = end - begin};
-    t->k->pw_u8s8.run(&t->layer->pw, &io);
+    kernels(r)->pw_u8s8.run(&r->layer->pw, &io);
 }
 
-/* Channels [*begin, *end) of block `i` of n; multiples of `align`, the last one up to `n_ch`. */
-static void block_range(int i, int n, int n_ch, int align, int *begin, int *end)
+/* Quads [quad_begin, quad_end), channels [ch_begin, ch_end). */
+static void pw_quads(const EffRun *r, int quad_begin, int quad_end, int ch_begin, int ch_end)
 {
-    const int size = ((n_ch + n - 1) / n + align - 1) / align * align;
-    *begin = i * size < n_ch ? i * size : n_ch;
-    *end = *begin + size < n_ch ? *begin + size : n_ch;
-}
-
-static void run_pw_quads(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const EffQuads *q = &t->layer->quads;
-    (void)worker;
-    const size_t stride = (size_t)eff_ch_pad(t->step->in_ch), row = stride * (size_t)q->cols;
-    const int n_ch = eff_ch_pad(t->step->out_ch);
-    for (size_t i = begin; i < end; i++) {
-        const int quad = (int)(i / (size_t)t->n_blocks);
-        const int first = 4 * quad - q->pad_top > 0 ? 4 * quad - q->pad_top : 0;
-        uint8_t *dst = t->dst_u8 + (size_t)quad * eff_quads_stride(q);
-        int ch_begin, ch_end;
-        block_range((int)(i % (size_t)t->n_blocks), t->n_blocks, n_ch, EFF_PARAM_ALIGN, &ch_begin, &ch_end);
-        if (ch_begin == ch_end)
-            continue;
-        eff_quads_fill_padding(q, dst + 4 * (size_t)ch_begin, t->layer->pw.epi.zero + ch_begin, ch_end - ch_begin, quad,
-                               quad + 1);
-        if (first >= q->rows)
-            continue;
-        const EffPwQuadIo io = {.src = (const uint8_t *)t->src + (size_t)first * row,
-                                .src_stride = stride,
-                                .src_row_stride = row,
-                                .dst = dst + 4 * (size_t)ch_begin,
-                                .quads = q,
-                                .quad_begin = quad,
-                                .quad_end = quad + 1,
-                                .col_end = q->cols,
-                                .ch_begin = ch_begin,
-                                .ch_end = ch_end};
-        t->k->pw_u8s8.run_quads(&t->layer->pw, &io);
-    }
-}
-
-/* ---- Stem, depthwise, quads ---- */
-
-static void run_stem(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const size_t row = (size_t)t->out->w * (size_t)eff_ch_pad(t->out->c);
-    const EffPwIo out = {.dst_u8 = t->dst_u8 != NULL ? t->dst_u8 + begin * row : NULL,
-                         .dst_s16 = t->dst_s16 != NULL ? t->dst_s16 + begin * row : NULL};
-    eff_stem_run(t->k, &t->layer->stem, t->src, &out, (int)begin, (int)end, scratch(t, worker));
-}
-
-static void run_stem_quads(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const EffQuads *q = &t->layer->quads;
-    uint8_t *dst = t->dst_u8 + begin * eff_quads_stride(q);
-    const int last = (q->pad_top + q->rows + 3) / 4; /* quads from here on hold no row of the image */
-    const int stem_end = (int)end < last ? (int)end : last;
-    eff_quads_fill_padding(q, dst, t->layer->stem.pw.epi.zero, eff_ch_pad(t->out->c), (int)begin, (int)end);
-    if ((int)begin < stem_end)
-        eff_stem_run_quads(t->k, &t->layer->stem, t->src, dst, q, (int)begin, stem_end, scratch(t, worker));
-}
-
-static void run_quads(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const EffQuads *q = &t->layer->quads;
-    (void)worker;
-    eff_quads_from_nhwc(q, t->dst_u8 + begin * eff_quads_stride(q), t->src, (size_t)eff_ch_pad(t->in->c),
-                        t->layer->quant.zero, eff_ch_pad(t->in->c), (int)begin, (int)end);
-}
-
-/* Items are groups of the output rows that whole quads give, times blocks of channels. */
-static void run_dw(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const EffQuads *q = &t->layer->quads;
-    (void)worker;
-    const int group = 4 / t->step->stride, n_ch = eff_ch_pad(t->out->c);
-    for (size_t i = begin; i < end; i++) {
-        const int quad = (int)(i / (size_t)t->n_blocks), row = quad * group;
-        const size_t at = (size_t)row * (size_t)t->out->w * (size_t)n_ch;
-        int ch_begin, ch_end;
-        block_range((int)(i % (size_t)t->n_blocks), t->n_blocks, n_ch, EFF_CH_ALIGN, &ch_begin, &ch_end);
-        if (ch_begin == ch_end)
-            continue;
-        const EffDwIo io = {.src = (const uint8_t *)t->src + (size_t)quad * eff_quads_stride(q) + 4 * (size_t)ch_begin,
+    const EffQuads *q = &r->layer->quads;
+    const EffPw *op = &r->layer->pw;
+    uint8_t *dst = (uint8_t *)r->dst[0] + 4 * (size_t)ch_begin;
+    const size_t stride = eff_quads_stride(q), n_in = ch_pad(r->in);
+    eff_quads_fill_padding(q, dst + (size_t)quad_begin * stride, op->epi.zero + ch_begin, ch_end - ch_begin, quad_begin,
+                           quad_end);
+    /* Only the quads that hold a row of the image. */
+    const int first = q->pad_top / 4, last = (q->pad_top + q->rows + 3) / 4;
+    const int begin = quad_begin > first ? quad_begin : first, end = quad_end < last ? quad_end : last;
+    if (begin >= end)
+        return;
+    const int row = 4 * begin > q->pad_top ? 4 * begin - q->pad_top : 0;
+    const EffPwQuadIo io = {.src = (const uint8_t *)r->src[0] + (size_t)row * (size_t)q->cols * n_in,
+                            .src_stride = n_in,
+                            .src_row_stride = (size_t)q->cols * n_in,
+                            .dst = dst + (size_t)begin * stride,
                             .quads = q,
-                            .dst_u8 = t->dst_u8 != NULL ? t->dst_u8 + at : NULL,
-                            .dst_s16 = t->dst_s16 != NULL ? t->dst_s16 + at : NULL,
-                            .out_cols = t->out->w,
-                            .row_begin = row,
-                            .row_end = row + group < t->out->h ? row + group : t->out->h,
+                            .quad_begin = begin,
+                            .quad_end = end,
+                            .col_end = q->cols,
                             .ch_begin = ch_begin,
                             .ch_end = ch_end};
-        t->k->dw_u8s8.run(&t->layer->dw, &io);
+    kernels(r)->pw_u8s8.run_quads(op, &io);
+}
+
+/* Items are quads, or where channels are split (quad, block). */
+static void pw_quad_pieces(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    (void)worker;
+    const Blocks b = split_channels(r, (size_t)r->layer->quads.n_quads);
+    if (b.n == 1) {
+        pw_quads(r, (int)begin, (int)end, 0, (int)b.n_ch);
+        return;
+    }
+    for (size_t i = begin; i < end; i++) {
+        int ch_begin, ch_end;
+        block_range(&b, i % b.n, &ch_begin, &ch_end);
+        pw_quads(r, (int)(i / b.n), (int)(i / b.n) + 1, ch_begin, ch_end);
     }
 }
 
-/* ---- Element-wise, pooling, vectors ---- */
-
-static void run_quant(void *ctx, size_t begin, size_t end, int worker)
+static void run_pw(EffRun *r)
 {
-    const Task *t = ctx;
-    (void)worker;
-    const size_t stride = (size_t)eff_ch_pad(t->out->c);
-    EffQuant op = t->layer->quant;
-    if (t->step->in[1] != EFF_PLAN_NONE)
-        op.mult = (const int16_t *)(const void *)t->s->shared;
-    t->k->quant_s16u8(&op, (const int16_t *)t->src + begin * stride, t->dst_u8 + begin * stride, end - begin);
+    if (writes_quads(r)) {
+        const size_t n_quads = (size_t)r->layer->quads.n_quads, n = n_quads * split_channels(r, n_quads).n;
+        eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), pw_quad_pieces, r);
+        return;
+    }
+    const size_t n = n_pixels(r->to);
+    const size_t unit = n < PIXEL_TILE * PIECES * n_threads(r) ? PIXEL_TILE / 4 : PIXEL_TILE;
+    eff_pool_run(r->session->pool, n, grain(r, n, unit, unit), pw_pixels, r);
 }
 
-static void pool(const Task *t)
+/* ---- Depthwise ---- */
+
+/* Output rows that come from the same first quad. */
+static size_t rows_a_group(const EffRun *r)
 {
-    const int n_ch = eff_ch_pad(t->in->c);
-    int64_t *sums = (int64_t *)(void *)scratch(t, 0);
-    int32_t *part = (int32_t *)(void *)(sums + eff_param_pad(t->in->c));
-    const size_t n = (size_t)t->in->h * (size_t)t->in->w;
-    memset(sums, 0, (size_t)eff_param_pad(t->in->c) * sizeof *sums);
-    for (size_t at = 0; at < n; at += EFF_DW_POOL_MAX) {
-        const size_t piece = n - at < EFF_DW_POOL_MAX ? n - at : EFF_DW_POOL_MAX;
-        memset(part, 0, (size_t)n_ch * sizeof *part);
-        if (t->in->type == EFF_TENSOR_S16)
-            t->k->pool_s16(part, (const int16_t *)t->src + at * (size_t)n_ch, n_ch, piece);
+    return 4 / (size_t)r->layer->dw.stride;
+}
+
+static size_t n_groups(const EffRun *r)
+{
+    return ((size_t)r->to->h + rows_a_group(r) - 1) / rows_a_group(r);
+}
+
+static void dw_rows(const EffRun *r, size_t group_begin, size_t group_end, int ch_begin, int ch_end)
+{
+    const EffQuads *q = &r->layer->quads;
+    const size_t row = group_begin * rows_a_group(r), row_end = group_end * rows_a_group(r);
+    const size_t at = row * (size_t)r->to->w * ch_pad(r->to);
+    const EffDwIo io = {
+        .src = (const uint8_t *)r->src[0] + group_begin * eff_quads_stride(q) + 4 * (size_t)ch_begin,
+        .quads = q,
+        .dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
+        .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL,
+        .out_cols = r->to->w,
+        .row_begin = (int)row,
+        .row_end = (int)(row_end < (size_t)r->to->h ? row_end : (size_t)r->to->h),
+        .ch_begin = ch_begin,
+        .ch_end = ch_end,
+    };
+    kernels(r)->dw_u8s8.run(&r->layer->dw, &io);
+}
+
+static void dw_pieces(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    (void)worker;
+    const Blocks b = split_channels(r, n_groups(r));
+    if (b.n == 1) {
+        dw_rows(r, begin, end, 0, (int)b.n_ch);
+        return;
+    }
+    for (size_t i = begin; i < end; i++) {
+        int ch_begin, ch_end;
+        block_range(&b, i % b.n, &ch_begin, &ch_end);
+        dw_rows(r, i / b.n, i / b.n + 1, ch_begin, ch_end);
+    }
+}
+
+static void run_dw(EffRun *r)
+{
+    const size_t n = n_groups(r) * split_channels(r, n_groups(r)).n;
+    eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), dw_pieces, r);
+}
+
+/* ---- Without weights ---- */
+
+static void quads_pieces(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    const EffQuads *q = &r->layer->quads;
+    (void)worker;
+    eff_quads_from_nhwc(q, (uint8_t *)r->dst[0] + begin * eff_quads_stride(q), r->src[0], ch_pad(r->in),
+                        r->layer->quant.zero, q->ch_stride, (int)begin, (int)end);
+}
+
+static void run_quads(EffRun *r)
+{
+    const size_t n = (size_t)r->layer->quads.n_quads;
+    eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), quads_pieces, r);
+}
+
+/* A thread's sums: 64 bits for all its pieces, 32 bits for the piece at hand. */
+typedef struct Sums {
+    int64_t *total;
+    int32_t *piece;
+} Sums;
+
+static Sums sums_of(const EffRun *r, int worker)
+{
+    int64_t *total = eff_scratch(r->session, worker);
+    return (Sums){.total = total, .piece = (int32_t *)(void *)(total + ch_pad(r->in))};
+}
+
+static void pool_pixels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    const Sums s = sums_of(r, worker);
+    const size_t n = ch_pad(r->in);
+    for (size_t next; begin < end; begin = next) {
+        next = end - begin > EFF_DW_POOL_MAX ? begin + EFF_DW_POOL_MAX : end;
+        memset(s.piece, 0, n * sizeof *s.piece);
+        if (r->in->type == EFF_TENSOR_U8)
+            kernels(r)->pool_u8(s.piece, (const uint8_t *)r->src[0] + begin * n, (int)n, next - begin);
         else
-            t->k->pool_u8(part, (const uint8_t *)t->src + at * (size_t)n_ch, n_ch, piece);
-        for (int c = 0; c < n_ch; c++)
-            sums[c] += part[c];
+            kernels(r)->pool_s16(s.piece, (const int16_t *)r->src[0] + begin * n, (int)n, next - begin);
+        for (size_t c = 0; c < n; c++)
+            s.total[c] += s.piece[c];
     }
-    eff_pool_mean(t->dst_s16, sums, t->in->c, t->layer->pool_mult);
 }
 
-static void run_fc(void *ctx, size_t begin, size_t end, int worker)
+static void run_pool(EffRun *r)
 {
-    const Task *t = ctx;
+    const size_t n = ch_pad(r->in), pixels = n_pixels(r->in);
+    for (int w = 0; w < eff_pool_size(r->session->pool); w++)
+        memset(sums_of(r, w).total, 0, n * sizeof(int64_t));
+    eff_pool_run(r->session->pool, pixels, grain(r, pixels, 1, POOL_MIN / n + 1), pool_pixels, r);
+    const Sums all = sums_of(r, 0);
+    for (int w = 1; w < eff_pool_size(r->session->pool); w++) {
+        const Sums s = sums_of(r, w);
+        for (size_t c = 0; c < n; c++)
+            all.total[c] += s.total[c];
+    }
+    eff_pool_mean(r->dst[1], all.total, r->in->c, r->layer->pool_mult);
+}
+
+static void quant_pixels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const EffRun *r = ctx;
+    const size_t n = ch_pad(r->to);
+    EffQuant op = r->layer->quant;
     (void)worker;
-    const int n = t->step->out_ch, last = (int)(16 * end);
-    t->k->fc_s16.run(&t->layer->fc.op, t->src, (int64_t *)(void *)t->s->shared, (int)(16 * begin), last < n ? last : n);
+    if (r->src[1] != NULL)
+        op.mult = (const int16_t *)(const void *)r->session->shared;
+    kernels(r)->quant_s16u8(&op, (const int16_t *)r->src[0] + begin * n, (uint8_t *)r->dst[0] + begin * n, end - begin);
 }
 
-/* ---- Dispatch ---- */
-
-/* Blocks of channels beside `n_rows` units of rows, so that every thread has work on small maps. */
-static int channel_blocks(const EffSession *s, int n_rows, int n_ch, int least)
+static void run_quant(EffRun *r)
 {
-    if (s->n_threads == 1 || n_rows >= 8 * s->n_threads)
-        return 1;
-    const int wanted = (8 * s->n_threads + n_rows - 1) / n_rows, most = (n_ch + least - 1) / least;
-    return wanted < most ? wanted : most;
+    const size_t n = n_pixels(r->to);
+    if (r->src[1] != NULL)
+        eff_gate_mult((int16_t *)(void *)r->session->shared, r->src[1], r->layer->quant.mult, eff_param_pad(r->to->c));
+    eff_pool_run(r->session->pool, n, grain(r, n, 1, QUANT_MIN / ch_pad(r->to) + 1), quant_pixels, r);
 }
 
-static void run_rows(Task *t, size_t n, eff_task_fn *fn)
+/* ---- Fully connected ---- */
+
+/* Items are units of outputs. */
+static void fc_units(void *ctx, size_t begin, size_t end, int worker)
 {
-    eff_pool_run(t->s->pool, n, eff_session_grain(t->s, n, 1), fn, t);
+    const EffRun *r = ctx;
+    const size_t n_out = (size_t)r->step->out_ch;
+    const size_t first = begin * FC_UNIT, last = end * FC_UNIT < n_out ? end * FC_UNIT : n_out;
+    int64_t *acc = (int64_t *)(void *)r->session->shared;
+    (void)worker;
+    kernels(r)->fc_s16.run(&r->layer->fc.op, r->src[0], acc, (int)first, (int)last);
+    if (r->step->op == EFF_STEP_HEAD)
+        eff_head_logits((float *)r->dst[0] + first, acc + first, r->layer->fc.scale + first, r->layer->fc.bias + first,
+                        (int)(last - first));
 }
 
-void eff_exec_int8(EffSession *s, int i)
+static void run_fc(EffRun *r)
 {
-    enum { PW_PIXELS = 24, FC_OUTPUTS = 4, BLOCK_CHANNELS = 96 };
-    const EffModel *m = s->model;
-    const EffPlanStep *step = &m->plan.steps[i];
-    const EffLayer *layer = &m->layers[i];
-    const EffPlanTensor *in = &m->plan.tensors[step->in[0]], *out = eff_step_output(&m->plan, step);
-    Task t = {.s = s,
-              .step = step,
-              .layer = layer,
-              .k = &m->kernels,
-              .in = in,
-              .out = out,
-              .src = eff_session_data(s, step->in[0]),
-              .dst_u8 = eff_session_data(s, step->out[0]),
-              .dst_s16 = eff_session_data(s, step->out[1]),
-              .n_blocks = 1};
-    const bool to_quads = out->layout == EFF_LAYOUT_QUADS;
-    const size_t n_pixels = (size_t)out->h * (size_t)out->w;
-    switch (step->op) {
-    case EFF_STEP_STEM:
-        run_rows(&t, (size_t)(to_quads ? layer->quads.n_quads : out->h), to_quads ? run_stem_quads : run_stem);
-        break;
-    case EFF_STEP_PW:
-        if (to_quads) {
-            t.n_blocks = channel_blocks(s, layer->quads.n_quads, out->c, BLOCK_CHANNELS);
-            run_rows(&t, (size_t)(layer->quads.n_quads * t.n_blocks), run_pw_quads);
-        } else {
-            eff_pool_run(s->pool, n_pixels, eff_session_grain(s, n_pixels, PW_PIXELS), run_pw, &t);
-        }
-        break;
-    case EFF_STEP_DW: {
-        const int n_groups = (out->h * step->stride + 3) / 4;
-        t.n_blocks = channel_blocks(s, n_groups, out->c, BLOCK_CHANNELS);
-        run_rows(&t, (size_t)(n_groups * t.n_blocks), run_dw);
-        break;
-    }
-    case EFF_STEP_QUADS: run_rows(&t, (size_t)layer->quads.n_quads, run_quads); break;
-    case EFF_STEP_POOL: pool(&t); break;
-    case EFF_STEP_QUANT:
-        if (step->in[1] != EFF_PLAN_NONE)
-            eff_gate_mult((int16_t *)(void *)s->shared, eff_session_data(s, step->in[1]), layer->quant.mult,
-                          eff_param_pad(out->c));
-        eff_pool_run(s->pool, n_pixels, eff_session_grain(s, n_pixels, PW_PIXELS), run_quant, &t);
-        break;
+    const size_t n = ((size_t)r->step->out_ch + FC_UNIT - 1) / FC_UNIT;
+    const size_t least = FC_MIN / (FC_UNIT * (size_t)r->step->in_ch) + 1;
+    eff_pool_run(r->session->pool, n, grain(r, n, 1, least), fc_units, r);
+    if (r->step->op == EFF_STEP_FC)
+        kernels(r)->fc_epilogue(&r->layer->fc.epi, (const int64_t *)(const void *)r->session->shared, r->dst[1]);
+}
+
+void eff_exec_int8(EffRun *r)
+{
+    switch (r->step->op) {
+    case EFF_STEP_STEM: run_stem(r); break;
+    case EFF_STEP_PW: run_pw(r); break;
+    case EFF_STEP_DW: run_dw(r); break;
+    case EFF_STEP_QUADS: run_quads(r); break;
+    case EFF_STEP_POOL: run_pool(r); break;
+    case EFF_STEP_QUANT: run_quant(r); break;
     case EFF_STEP_FC:
-    case EFF_STEP_HEAD: {
-        const size_t n = ((size_t)step->out_ch + 15) / 16;
-        eff_pool_run(s->pool, n, eff_session_grain(s, n, FC_OUTPUTS), run_fc, &t);
-        if (step->op == EFF_STEP_FC)
-            m->kernels.fc_epilogue(&layer->fc.epi, (const int64_t *)(const void *)s->shared, t.dst_s16);
-        else
-            eff_head_logits((float *)(void *)t.dst_u8, (const int64_t *)(const void *)s->shared, layer->fc.scale,
-                            layer->fc.bias, step->out_ch);
-        break;
-    }
-    default: break;
+    case EFF_STEP_HEAD: run_fc(r); break;
+    default: assert(!"a float step"); break;
     }
 }

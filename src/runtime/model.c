@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening models: a file becomes a proven plan, its weights are packed for the CPU. */
+/* Opening a compiled model: read, prove, pack for the CPU. */
+#include "runtime/session.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "format/bin.h"
-#include "runtime/session.h"
 
-#include <stdio.h>
 #include <string.h>
 
 int eff_model_is_bin(const void *data, size_t size)
@@ -15,96 +14,98 @@ int eff_model_is_bin(const void *data, size_t size)
     return size >= EFF_BIN_MAGIC_BYTES && memcmp(data, eff_bin_magic, EFF_BIN_MAGIC_BYTES) == 0;
 }
 
+/* Build all layers; twice, first to learn how much memory they take. */
 static EffStatus build_layers(EffModel *m)
 {
     const EffPlan *plan = &m->plan;
-    m->layers = eff_calloc((size_t)plan->n_steps, sizeof *m->layers);
-    m->readers = eff_calloc((size_t)plan->n_tensors, sizeof *m->readers);
-    if (m->layers == NULL || m->readers == NULL)
-        return eff_fail_nomem((size_t)plan->n_steps * sizeof *m->layers, "the model");
-    eff_plan_quads_readers(plan, m->readers);
+    const size_t n = (size_t)plan->n_steps;
+    int *readers = eff_calloc((size_t)plan->n_tensors, sizeof *readers);
+    m->layers = eff_calloc(n, sizeof *m->layers);
+    if (readers == NULL || m->layers == NULL) {
+        eff_free(readers);
+        return eff_fail_nomem(n * sizeof *m->layers, "the model's layers");
+    }
+    eff_plan_quads_readers(plan, readers);
     EffLayerMem mem = {0};
-    for (int i = 0; i < plan->n_steps; i++) /* how much there will be */
-        eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], m->readers, &m->kernels);
-    m->params = eff_calloc(1, mem.used);
-    if (m->params == NULL)
-        return eff_fail_nomem(mem.used, "packed weights");
+    for (size_t i = 0; i < n; i++)
+        eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);
+    const size_t n_bytes = mem.used;
+    m->params = eff_calloc(1, n_bytes);
     mem = (EffLayerMem){.base = m->params};
-    for (int i = 0; i < plan->n_steps; i++) {
+    for (size_t i = 0; m->params != NULL && i < n; i++) {
         size_t each, shared;
-        eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], m->readers, &m->kernels);
-        if (!eff_layer_scratch(&each, &shared, &m->layers[i], plan, &plan->steps[i]))
-            return eff_fail(EFF_ERR_LIMIT, "%s: needs too much memory; use a smaller input", plan->steps[i].name);
-        m->each_bytes = each > m->each_bytes ? each : m->each_bytes;
-        m->shared_bytes = shared > m->shared_bytes ? shared : m->shared_bytes;
+        eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);
+        eff_layer_scratch(&each, &shared, &m->layers[i], plan, &plan->steps[i]); /* its bounds are proven */
+        m->scratch_each = each > m->scratch_each ? each : m->scratch_each;
+        m->scratch_shared = shared > m->scratch_shared ? shared : m->scratch_shared;
     }
-    m->each_bytes = eff_align_up(m->each_bytes);
-    return EFF_OK;
+    m->scratch_each = eff_align_up(m->scratch_each);
+    eff_free(readers);
+    return m->params != NULL ? EFF_OK : eff_fail_nomem(n_bytes, "packed weights");
 }
 
-static bool has_int8_step(const EffPlan *plan)
+static void describe(EffModel *m, unsigned flags)
 {
-    for (int i = 0; i < plan->n_steps; i++) {
-        if (plan->steps[i].op < EFF_STEP_F32_INPUT)
-            return true;
-    }
-    return false;
+    const EffPlan *plan = &m->plan;
+    m->info = (EffModelInfo){
+        .name = plan->name,
+        .n_classes = plan->n_classes,
+        .labels = (const char *const *)plan->labels,
+        .provenance = plan->provenance,
+        .pre = plan->pre,
+        .params = plan->params,
+        .macs = plan->macs,
+        .data_bytes = plan->data_bytes,
+        .arena_bytes = plan->arena_bytes,
+        .n_steps = plan->n_steps,
+        .cpu = eff_cpu_level_name(flags),
+    };
+    for (int i = 0; i < plan->n_steps; i++)
+        m->info.is_int8 |= plan->steps[i].op < EFF_STEP_F32_INPUT;
 }
 
-static EffStatus select_kernels(EffModel *m, const char *cpu)
-{
-    unsigned flags = 0;
-    const EffStatus st = eff_cpu_level_find(&flags, cpu != NULL ? cpu : "auto");
-    if (st != EFF_OK)
-        return st;
-    eff_kernels_init(&m->kernels, flags);
-    m->info.cpu = eff_cpu_level_name(flags);
-    return EFF_OK;
-}
-
-EffStatus eff_model_from_plan(EffModel **out, EffPlan *plan, const char *cpu)
+/* The plan is proven. */
+static EffStatus create(EffModel **out, EffPlan *plan, unsigned flags)
 {
     EffModel *m = eff_calloc(1, sizeof *m);
     if (m == NULL)
         return eff_fail_nomem(sizeof *m, "the model");
     m->plan = *plan;
-    EffStatus st = select_kernels(m, cpu);
-    if (st == EFF_OK)
-        st = build_layers(m);
+    eff_kernels_init(&m->kernels, flags);
+    const EffStatus st = build_layers(m);
     if (st != EFF_OK) {
         m->plan = (EffPlan){0}; /* stays the caller's */
         eff_model_close(m);
         return st;
     }
     *plan = (EffPlan){0};
-    const EffPlan *p = &m->plan;
-    m->info.name = p->name;
-    m->info.n_classes = p->n_classes;
-    m->info.labels = (const char *const *)p->labels;
-    m->info.provenance = p->provenance;
-    m->info.pre = p->pre;
-    m->info.params = p->params;
-    m->info.macs = p->macs;
-    m->info.data_bytes = p->data_bytes;
-    m->info.arena_bytes = p->arena_bytes;
-    m->info.n_steps = p->n_steps;
-    m->info.is_int8 = has_int8_step(p);
+    describe(m, flags);
     *out = m;
     return EFF_OK;
 }
 
+EffStatus eff_model_from_plan(EffModel **out, EffPlan *plan, const char *cpu)
+{
+    unsigned flags;
+    EffStatus st = eff_cpu_level_find(&flags, cpu != NULL ? cpu : "auto");
+    if (st != EFF_OK || (st = eff_plan_check(plan)) != EFF_OK)
+        return st;
+    return create(out, plan, flags);
+}
+
 EffStatus eff_model_read(EffModel **out, const void *data, size_t size, const char *name, const char *cpu)
 {
-    EffPlan plan;
+    unsigned flags;
     char sha256[65];
-    EffStatus st = eff_bin_read(&plan, sha256, data, size, name);
-    if (st != EFF_OK)
+    EffPlan plan;
+    EffModel *m;
+    EffStatus st = eff_cpu_level_find(&flags, cpu != NULL ? cpu : "auto");
+    if (st != EFF_OK || (st = eff_bin_read(&plan, sha256, data, size, name)) != EFF_OK)
         return st;
-    EffModel *m = NULL;
-    st = eff_model_from_plan(&m, &plan, cpu);
-    eff_plan_free(&plan);
-    if (st != EFF_OK)
+    if ((st = create(&m, &plan, flags)) != EFF_OK) {
+        eff_plan_free(&plan);
         return st;
+    }
     memcpy(m->info.sha256, sha256, sizeof m->info.sha256);
     m->info.file_bytes = size;
     *out = m;
@@ -114,7 +115,7 @@ EffStatus eff_model_read(EffModel **out, const void *data, size_t size, const ch
 EffStatus eff_model_open(EffModel **out, const char *path, const char *cpu)
 {
     EffBytes bytes;
-    EffStatus st = eff_file_read(&bytes, path, EFF_PLAN_MAX_FILE);
+    EffStatus st = eff_file_read(&bytes, path, (size_t)EFF_PLAN_MAX_FILE);
     if (st != EFF_OK)
         return st;
     st = eff_model_read(out, bytes.data, bytes.size, path, cpu);
@@ -139,7 +140,6 @@ void eff_model_close(EffModel *m)
         return;
     eff_plan_free(&m->plan);
     eff_free(m->layers);
-    eff_free(m->readers);
     eff_free(m->params);
     eff_free(m);
 }
@@ -147,4 +147,9 @@ void eff_model_close(EffModel *m)
 const EffModelInfo *eff_model_info(const EffModel *m)
 {
     return &m->info;
+}
+
+const EffPlan *eff_model_plan(const EffModel *m)
+{
+    return &m->plan;
 }

@@ -1,67 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Models and sessions from inside: what the compiler, the reports and the tests need beyond effnet/runtime.h. */
+/*
+ * Inside of a model and a session: for the executors, and for the compiler, which runs plans that are no files yet and
+ * looks at their activations.
+ */
 #ifndef EFF_RUNTIME_SESSION_H
 #define EFF_RUNTIME_SESSION_H
 
-#include "base/threads.h"
 #include "effnet/runtime.h"
+#include "base/threads.h"
 #include "format/layer.h"
-#include "format/plan.h"
-#include "kernels/table.h"
 
 struct EffModel {
     EffPlan plan;
     EffModelInfo info;
     EffKernels kernels;
-    EffLayer *layers;                /* [n_steps] */
-    int *readers;                    /* [n_tensors], eff_plan_quads_readers() */
-    uint8_t *params;                 /* what the layers point to: packed weights, padded parameters */
-    size_t each_bytes, shared_bytes; /* scratch of the step that takes most */
+    EffLayer *layers; /* [plan.n_steps] */
+    uint8_t *params;  /* what the layers point to, in the order in which it is used */
+    size_t scratch_each, scratch_shared;
 };
 
 struct EffSession {
     const EffModel *model;
     EffPool *pool;
-    int n_threads;
     uint8_t *arena;
-    uint8_t *pixels;    /* the input with room to read past it */
-    uint8_t *each;      /* scratch [n_threads][each_bytes] */
-    uint8_t *shared;    /* scratch */
-    EffStepTime *times; /* NULL unless profiled */
+    uint8_t *image;  /* a copy of the pixels, followed by EFF_OVERREAD bytes */
+    uint8_t *each;   /* scratch, scratch_each bytes a thread */
+    uint8_t *shared; /* scratch of a step, whoever works on it */
+    EffStepTime *times;
 };
 
-/** A model from a plan, without a file: the plan is taken over on success. It must pass eff_plan_check(). */
+/* A step at work: what its tasks share. */
+typedef struct EffRun {
+    EffSession *session;
+    const EffPlanStep *step;
+    const EffLayer *layer;
+    const EffPlanTensor *in, *to; /* shapes of in[0] and of the outputs */
+    const void *src[2];           /* NULL where there is no tensor */
+    void *dst[2];
+} EffRun;
+
+void eff_exec_int8(EffRun *run);
+void eff_exec_f32(EffRun *run);
+
+static inline void *eff_scratch(const EffSession *s, int worker)
+{
+    return s->each + (size_t)worker * s->model->scratch_each;
+}
+
+/**
+ * A model from a plan in memory, which is checked here.
+ *
+ * @param plan  taken over on success, and zeroed; the caller's on failure.
+ * @param cpu   as in eff_model_open().
+ * @return as eff_model_open().
+ */
 EffStatus eff_model_from_plan(EffModel **out, EffPlan *plan, const char *cpu);
 
-/** An output of step `step`, in its layout; valid during the call. */
+/* The model's plan, borrowed. */
+const EffPlan *eff_model_plan(const EffModel *m);
+
+/** What a step has written: called after the step, once an output. `data` is valid during the call. */
 typedef void eff_step_tap_fn(void *ctx, int step, const EffPlanTensor *tensor, const void *data);
 
-/** eff_session_run(), calling `tap` (unless NULL) after every step, once for each of its outputs. */
+/** eff_session_run() with a look at every activation; tap may be NULL. */
 void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits, eff_step_tap_fn *tap, void *ctx);
 
-/** The real values of a tensor, dst [h][w][c]: scale * (q - zero) where the plan has scales, the stored values
- * elsewhere. */
-void eff_tensor_to_f32(const EffModel *m, int tensor, const void *data, float *dst);
-
-/** Execute one step. exec_int8.c and exec_f32.c */
-void eff_exec_int8(EffSession *s, int step);
-void eff_exec_f32(EffSession *s, int step);
-
-/** Where a tensor's data lies; NULL for EFF_PLAN_NONE. */
-static inline void *eff_session_data(const EffSession *s, int tensor)
-{
-    if (tensor == EFF_PLAN_NONE)
-        return NULL;
-    return tensor == 0 ? s->pixels : s->arena + s->model->plan.tensors[tensor].arena_offset;
-}
-
-/** Pieces for the pool: `n` items of work, at least `least` together, in a few pieces a thread. */
-static inline size_t eff_session_grain(const EffSession *s, size_t n, size_t least)
-{
-    if (s->n_threads == 1)
-        return n > 0 ? n : 1;
-    const size_t grain = (n + (size_t)(4 * s->n_threads) - 1) / (size_t)(4 * s->n_threads);
-    return (grain + least - 1) / least * least;
-}
+/**
+ * A tensor as real numbers, by its scales.
+ *
+ * @param tensor  index in the plan.   @param data  as a tap sees it; of tensor 0, the pixels.
+ * @param dst     receives [h][w][c].
+ * @return EFF_OK, or EFF_ERR_UNSUPPORTED for an integer tensor without scales.
+ */
+EffStatus eff_tensor_to_f32(const EffPlan *plan, int tensor, const void *data, float *dst);
 
 #endif
