@@ -19,6 +19,14 @@
 #define EFF_ARCH_AARCH64 1
 #endif
 
+/* In a loop that waits for another thread. */
+static inline void eff_cpu_relax(void)
+{
+#if EFF_ARCH_X86_64
+    __builtin_ia32_pause();
+#endif
+}
+
 /* Four floats; loads and stores through memcpy, so that nothing needs to be aligned. */
 typedef float EffF4 __attribute__((vector_size(16)));
 
