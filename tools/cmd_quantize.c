@@ -82,7 +82,7 @@ static EffStatus provenance(json_t **out, const ModelSpec *spec, const Dataset *
 static EffStatus label_and_write(EffCompiled *c, const ModelSpec *spec, json_t *origin, const char *path)
 {
     const char *const *labels = model_default_labels(spec->arch.n_classes);
-    char *text = origin != NULL ? json_dumps(origin, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = origin != NULL ? json_dumps(origin, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     EffStatus st = text != NULL ? eff_compiled_set_provenance(c, text) : eff_fail_nomem(256, "provenance");
     free(text);
     if (st == EFF_OK && labels != NULL)

@@ -48,6 +48,7 @@ def normalize(text, tmp):
     text = text.replace(str(tmp), "TMP").replace(str(ROOT), "ROOT")
     text = re.sub(r"\d+\.\d+ ms", "# ms", text)
     text = re.sub(r'(_ms": |images_per_s": )[0-9.]+', r"\1#", text)
+    text = re.sub(r'"cpu": "[a-z0-9]+"', '"cpu": "#"', text)
     return re.sub(r"\d+\.\d+ images/s", "# images/s", text)
 
 
