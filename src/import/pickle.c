@@ -30,7 +30,7 @@ static void *arena_take(EffPickle *p, size_t n, size_t size)
     size_t n_bytes;
     if (!eff_mul_size(&n_bytes, n, size) || n_bytes > SIZE_MAX / 2)
         return NULL;
-    n_bytes = (n_bytes + 15) & ~(size_t)15;
+    n_bytes = (n_bytes + 7) & ~(size_t)7;
     EffPickleChunk *chunk = p->chunks;
     if (chunk == NULL || chunk->capacity - chunk->used < n_bytes) {
         size_t capacity = chunk == NULL ? FIRST_CHUNK : chunk->capacity * 2;

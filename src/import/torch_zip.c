@@ -18,7 +18,8 @@
 #include <zip.h>
 
 enum {
-    MAX_INFLATION = 1032, /* of deflate: 258 bytes from 2 bits */
+    MAX_INFLATION = 1032,  /* of deflate: 258 bytes from 2 bits */
+    MAX_ENTRIES = 1 << 14, /* a storage each: EfficientNet-B0 has 360 */
     MAX_PREFIX = 1023,
     MAX_BYTE_ORDER = 16
 };
@@ -49,14 +50,35 @@ static EffStatus fail_zip(zip_error_t *error, const char *name)
                                  : fail_entry(EFF_ERR_FORMAT, name, what);
 }
 
+/*
+ * libzip looks names up through chained hashes: names made to collide cost it a square of their number. Each entry of
+ * the directory begins with a signature, so counting those bounds the entries before libzip sees them.
+ */
+static EffStatus check_entry_count(const uint8_t *data, size_t size)
+{
+    static const uint8_t signature[] = {'P', 'K', 1, 2};
+    size_t n = 0;
+    for (const uint8_t *at = data, *end = data + size; (size_t)(end - at) >= sizeof signature; at++) {
+        at = memchr(at, signature[0], (size_t)(end - at) - (sizeof signature - 1));
+        if (at == NULL)
+            break;
+        n += memcmp(at, signature, sizeof signature) == 0;
+    }
+    return n <= MAX_ENTRIES ? EFF_OK
+                            : eff_fail(EFF_ERR_LIMIT,
+                                       "a zip archive of more than %d entries; save the state dict alone", MAX_ENTRIES);
+}
+
 static EffStatus open_archive(Archive *a, const uint8_t *data, size_t size)
 {
+    EffStatus st = check_entry_count(data, size);
+    if (st != EFF_OK)
+        return st;
     zip_error_t error;
     zip_error_init(&error);
     zip_source_t *source = zip_source_buffer_create(data, size, 0, &error);
     if (source != NULL)
         a->zip = zip_open_from_source(source, ZIP_RDONLY, &error);
-    EffStatus st = EFF_OK;
     if (a->zip == NULL) {
         zip_source_free(source);
         st = zip_error_code_zip(&error) == ZIP_ER_MEMORY

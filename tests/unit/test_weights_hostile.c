@@ -490,6 +490,14 @@ static void zip_bombs_are_refused(void **state)
     free(zip.data);
 }
 
+static void archives_of_too_many_entries_are_refused(void **state)
+{
+    (void)state;
+    const Bytes torn = repeat("PK\x03\x04", "PK\x01\x02", (1 << 14) + 1, "PK");
+    assert_refused(&torn, EFF_ERR_LIMIT, "more than 16384 entries");
+    free(torn.data);
+}
+
 static void other_files_are_recognised(void **state)
 {
     (void)state;
@@ -524,6 +532,7 @@ int main(void)
         cmocka_unit_test(legacy_headers_are_checked),
         cmocka_unit_test(zip_entries_are_checked),
         cmocka_unit_test(zip_bombs_are_refused),
+        cmocka_unit_test(archives_of_too_many_entries_are_refused),
         cmocka_unit_test(other_files_are_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
