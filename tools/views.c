@@ -63,5 +63,8 @@ static EffStatus get(void *ctx, size_t i, uint8_t *pixels)
 
 EffPictures views_pictures(const Views *views)
 {
-    return (EffPictures){.n = views->d->n * (size_t)views->n_views, .get = get, .ctx = (void *)(uintptr_t)views};
+    return (EffPictures){.n = views->d->n * (size_t)views->n_views,
+                         .n_sources = views->d->n,
+                         .get = get,
+                         .ctx = (void *)(uintptr_t)views};
 }

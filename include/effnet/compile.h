@@ -173,6 +173,7 @@ void eff_reference_session_free(EffReferenceSession *s);
 /** Pictures for calibration, prepared for the network. */
 typedef struct EffPictures {
     size_t n;
+    size_t n_sources; /**< different ones among them: views of one picture count once; 0 means n */
     /** Fill pixels [size][size][3] RGB with picture i; called from several threads. Its failure ends the calibration.
      */
     EffStatus (*get)(void *ctx, size_t i, uint8_t *pixels);

@@ -141,6 +141,7 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_observe_ranges(&ranges, g, reference, pictures, o);
     if (st == EFF_OK) {
+        eff_ranges_widen(&ranges, g, pictures->n_sources ? pictures->n_sources : pictures->n);
         n_choices = eff_find_activations(choices, g, &ranges);
         st = eff_choose_activations(choices, n_choices, g, reference, &part, o);
     }

@@ -197,12 +197,16 @@ static const EffActChoice *find_choice(const Lower *l, const EffNode *conv)
     return NULL;
 }
 
-/* Scales of a clamped u8 output in [0, max]: a channel each, or one for all. */
+/*
+ * Scales of a clamped u8 output in [0, max]: one for all, or a channel each, but no finer than half of all channels'
+ * range: a clamp keeps channels alike, and what a quiet channel does on other pictures costs more when it is cut off
+ * than a bit does (doc/quantization.md).
+ */
 static void choose_clamped(EffQuantInfo *q, const EffRange *range)
 {
     const double all = (double)eff_range_max(range);
     for (int c = 0; c < q->c; c++) {
-        const double max = q->per_channel && range->max[c] > 0 ? (double)range->max[c] : all;
+        const double max = q->per_channel ? fmax((double)range->max[c], all / 2) : all;
         q->scale[c] = (max > 0 ? max : 1) / 255;
         q->zero[c] = 0;
     }

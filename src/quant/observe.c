@@ -127,6 +127,22 @@ void eff_ranges_free(EffRanges *r)
     *r = (EffRanges){0};
 }
 
+void eff_ranges_widen(EffRanges *r, const EffGraph *g, size_t n_sources)
+{
+    const float factor = (float)fmin(1 + 2 / sqrt((double)n_sources), 1.65);
+    for (int v = 0; v < r->n_values; v++) {
+        const int producer = g->values[v].producer;
+        const bool clamped =
+            producer >= 0 && g->nodes[producer].op == EFF_OP_ACT && g->nodes[producer].act == EFF_ACTIVATION_RELU6;
+        for (int c = 0; c < r->values[v].c; c++) {
+            r->values[v].min[c] *= factor;
+            r->values[v].max[c] *= factor;
+            if (clamped && r->values[v].max[c] > 6)
+                r->values[v].max[c] = 6;
+        }
+    }
+}
+
 typedef struct RangeSlot {
     EffReferenceSession *session;
     EffRanges ranges;

@@ -36,6 +36,11 @@ float eff_range_abs(const EffRange *r);
  */
 EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReference *reference,
                              const EffPictures *pictures, const EffQuantizeOptions *options);
+/*
+ * Widen all ranges for what the pictures did not show: by 1.15 + 1 / sqrt(n_sources), n_sources the number of different
+ * pictures, up to what a clamp lets through (doc/quantization.md has the measurement).
+ */
+void eff_ranges_widen(EffRanges *r, const EffGraph *g, size_t n_sources);
 void eff_ranges_free(EffRanges *r);
 
 /*
