@@ -49,7 +49,7 @@ static int choose_step(EffActFn fn, int frac_bits, int y_max, int n_steps, int h
     int h = 0;
     while (h < h_max) {
         const double end = (double)((int64_t)n_steps << h);
-        if (end > y_max || (end / one > 3 && eff_act_g(fn, end / one) * unit(fn, frac_bits) < 0.5))
+        if (end >= y_max || (end / one > 3 && eff_act_g(fn, end / one) * unit(fn, frac_bits) < 0.5))
             break;
         h++;
     }

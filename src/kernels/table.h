@@ -40,7 +40,7 @@ typedef struct EffPwIo {
     size_t src_stride;       /**< at least in_ch rounded up to 4; values beyond in_ch are read, and do not matter */
     uint8_t *dst_u8;         /**< [n_pixels][eff_ch_pad(out_ch)], or NULL (not for U8_CLAMP) */
     int16_t *dst_s16;        /**< the same, of S16 and ACT; NULL when only the u8 copy is wanted */
-    const int16_t *residual; /**< S16: added; the shape of dst_s16, and may be dst_s16 itself; NULL for none */
+    const int16_t *residual; /**< S16 only: added; the shape of dst_s16, and may be dst_s16 itself; NULL for none */
     const int32_t *bias;     /**< in place of epi.bias, or NULL */
     size_t n_pixels;
 } EffPwIo;

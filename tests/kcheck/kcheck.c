@@ -17,7 +17,7 @@ static const char usage[] =
     "has)\n"
     "  --test NAME    one test: pw_u8s8 pw_quads dw_u8s8 stem fc_s16 fc_epilogue quant_s16u8 add_s16 pool_s16 pool_u8\n"
     "  --seed S       random cases (default 1)\n"
-    "  --cases N      cases a test (default 200)\n"
+    "  --cases N      cases a test (default 500)\n"
     "  --shapes FILE  layer shapes (default bench/shapes.txt)\n"
     "  --bench [NET]  time the layers of a network instead (default b0), at the level of --cpu\n"
     "  --json         one JSON object a line\n";
@@ -51,7 +51,7 @@ static void check_levels(KCheck *t, unsigned allowed)
 
 int main(int argc, char **argv)
 {
-    KCheck t = {.seed = 1, .n_cases = 200, .program = argv[0]};
+    KCheck t = {.seed = 1, .n_cases = 500, .program = argv[0]};
     const char *cpu = "auto", *shapes = "bench/shapes.txt", *bench = NULL;
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;

@@ -5,9 +5,10 @@
  * Packed weights: blocks of 16 outputs, [in_ch / 2][16][2] of s8 or s16, zero beyond in_ch and out_ch.
  */
 #include "kernels/levels.h"
+#include "kernels/x86/lookup_avx512vnni.h"
+#include "kernels/x86/epilogue_avx512.h"
 
 #include <assert.h>
-#include <immintrin.h>
 #include <string.h>
 
 enum {
@@ -116,22 +117,41 @@ static __m128i requant8(const int64_t *acc, const EffEpilogue *e, int o)
     return _mm512_cvtepi64_epi16(saturate16(_mm512_srav_epi64(sum, shift)));
 }
 
-/* y before the activation, sixteen at a time; the table lookups are left to the scalar code. */
+/* sat16((acc + bias) >> shift) of 16 outputs from o on; 0 beyond n, where acc ends. */
+static __m256i requant16(const int64_t *acc, const EffEpilogue *e, int o, int n)
+{
+    return o < n ? _mm256_set_m128i(requant8(acc, e, o + 8), requant8(acc, e, o)) : _mm256_setzero_si256();
+}
+
+/* eff_gate() of 32 values. */
+static Z gates(const Shared *tables, Z y)
+{
+    const Z v = interp(tables, _mm512_abs_epi16(y)), most = _mm512_set1_epi16(INT16_MAX);
+    const Z upper = _mm512_adds_epi16(_mm512_subs_epi16(most, v), _mm512_set1_epi16(1));
+    return _mm512_mask_mov_epi16(upper, _mm512_movepi16_mask(y), v);
+}
+
 void eff_fc_epilogue_avx512vnni(const EffFcEpilogue *op, const int64_t *acc, int16_t *dst)
 {
     const EffEpilogue *e = &op->epi;
+    const EffEpilogue sigmoid = {.kind = EFF_OUT_ACT, .act = op->sigmoid ? *op->sigmoid : (EffAct){0}};
+    const Mode mode = epilogue_mode(e);
+    const Shared tables = op->sigmoid           ? load_shared(&sigmoid, MODE_INTERP)
+                          : mode == MODE_STAIR  ? load_shared(e, MODE_STAIR)
+                          : mode == MODE_INTERP ? load_shared(e, MODE_INTERP)
+                                                : load_shared(e, MODE_LINEAR);
     const int n = eff_ch_pad(op->out_ch);
     assert(e->kind != EFF_OUT_U8_CLAMP);
-    for (int o = 0; o < n; o += 16) {
-        __m256i t = _mm256_set_m128i(requant8(acc, e, o + 8), requant8(acc, e, o));
-        for (int i = 0; i < e->pre_shift; i++)
-            t = _mm256_adds_epi16(t, t);
-        t = _mm256_mulhrs_epi16(t, _mm256_loadu_si256((const __m256i *)(e->mult + o)));
-        _mm256_storeu_si256((__m256i *)(dst + o), t);
+    for (int o = 0; o < n; o += 32) {
+        const Z t =
+            _mm512_inserti64x4(_mm512_castsi256_si512(requant16(acc, e, o, n)), requant16(acc, e, o + 16, n), 1);
+        Words y = shift_left((Words){t, t}, e->pre_shift);
+        y.p01 = y.p23 = _mm512_mulhrs_epi16(y.p01, _mm512_loadu_si512(e->mult + o));
+        if (op->sigmoid)
+            y.p01 = gates(&tables, y.p01);
+        else
+            y = activate(&tables, mode, y);
+        _mm512_storeu_si512(dst + o, y.p01);
     }
-    for (int o = 0; o < op->out_ch; o++)
-        dst[o] = op->sigmoid              ? eff_gate(op->sigmoid, dst[o])
-                 : e->kind == EFF_OUT_ACT ? eff_act_apply(&e->act, dst[o])
-                                          : dst[o];
     memset(dst + op->out_ch, 0, (size_t)(eff_param_pad(op->out_ch) - op->out_ch) * sizeof *dst);
 }

@@ -103,19 +103,27 @@ static EFF_ALWAYS_INLINE Z broadcast4(const uint8_t *p)
     return _mm512_set1_epi32(four);
 }
 
+/*
+ * acc[g][n][r] of the pixels in the tile; others are not written. With `park` the sums leave through memory: GCC
+ * otherwise spills accumulators inside the loop, to the profit of a long epilogue after it
+ * (tests/kcheck/check_objects.py watches).
+ */
 static EFF_ALWAYS_INLINE void tile_gemm(Acc acc, const Source *src, Weights w, const int32_t *const bias[4],
-                                        bool one_bias, Shape s)
+                                        bool one_bias, Shape s, bool park)
 {
     const uint8_t *a0 = src->row[0], *a1 = src->row[1], *a2 = src->row[2], *a3 = src->row[3];
     const size_t step = src->step;
+    Acc z;
 #pragma GCC unroll 3
     for (int n = 0; n < s.vectors; n++) {
 #pragma GCC unroll 4
         for (int r = 0; r < 4; r++) {
             const Z b = _mm512_loadu_si512(bias[one_bias ? 0 : r] + 16 * n);
 #pragma GCC unroll 6
-            for (int g = 0; g < MAX_GROUPS; g++)
-                acc[g][n][r] = b;
+            for (int g = 0; g < MAX_GROUPS; g++) {
+                if (in_tile(s, g, r))
+                    z[g][n][r] = b;
+            }
         }
     }
     for (int k = 0; k < w.n_steps; k++) {
@@ -128,11 +136,11 @@ static EFF_ALWAYS_INLINE void tile_gemm(Acc acc, const Source *src, Weights w, c
                 if (!in_tile(s, g, r))
                     continue;
                 const Z v = broadcast4((r == 0 ? a0 : r == 1 ? a1 : r == 2 ? a2 : a3) + (size_t)g * step);
-                acc[g][0][r] = dpbusd(acc[g][0][r], v, w0);
+                z[g][0][r] = dpbusd(z[g][0][r], v, w0);
                 if (s.vectors > 1)
-                    acc[g][1][r] = dpbusd(acc[g][1][r], v, w1);
+                    z[g][1][r] = dpbusd(z[g][1][r], v, w1);
                 if (s.vectors > 2)
-                    acc[g][2][r] = dpbusd(acc[g][2][r], v, w2);
+                    z[g][2][r] = dpbusd(z[g][2][r], v, w2);
             }
         }
         w.at += w.step;
@@ -141,6 +149,33 @@ static EFF_ALWAYS_INLINE void tile_gemm(Acc acc, const Source *src, Weights w, c
         a2 += 4;
         a3 += 4;
     }
+#pragma GCC unroll 6
+    for (int g = 0; g < MAX_GROUPS; g++) {
+#pragma GCC unroll 3
+        for (int n = 0; n < MAX_VECTORS; n++) {
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; r++) {
+                if (n < s.vectors && in_tile(s, g, r))
+                    acc[g][n][r] = z[g][n][r];
+            }
+        }
+    }
+    if (park)
+        __asm__ volatile("" : : "r"(acc) : "memory");
+}
+
+/* Four pixels of a tile for the epilogue, 0 where the tile has none. */
+typedef struct Four {
+    Z px[4];
+} Four;
+
+static EFF_ALWAYS_INLINE Four four_pixels(const Acc acc, Shape s, int g, int n)
+{
+    Four f;
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++)
+        f.px[r] = in_tile(s, g, r) ? acc[g][n][r] : _mm512_setzero_si512();
+    return f;
 }
 
 /* A block of channels of an NHWC call. */
@@ -154,22 +189,28 @@ typedef struct Nhwc {
     Channels ch[MAX_VECTORS];
 } Nhwc;
 
-static EFF_ALWAYS_INLINE void store_group(const Nhwc *b, Mode mode, const Pixels *to, const Z acc[MAX_VECTORS][4],
-                                          int vectors)
+static EFF_ALWAYS_INLINE void store_group(const Nhwc *b, Mode mode, const Pixels *to, const Acc acc, Shape s, int g)
 {
     if (mode != MODE_CLAMP) {
 #pragma GCC unroll 3
-        for (int n = 0; n < vectors; n++)
-            store_words(b->shared, &b->ch[n], to, b->c + 16 * n, epilogue_words(b->shared, &b->ch[n], mode, acc[n]));
+        for (int n = 0; n < s.vectors; n++) {
+            const Four f = four_pixels(acc, s, g, n);
+            store_words(b->shared, &b->ch[n], to, b->c + 16 * n, epilogue_words(b->shared, &b->ch[n], mode, f.px));
+        }
         return;
     }
-    const Z lo = epilogue_p4c16(b->shared, &b->ch[0], mode, acc[0]);
-    if (vectors > 1)
-        store_u8_two_p4c16(to, b->c, lo, epilogue_p4c16(b->shared, &b->ch[1], mode, acc[1]));
+    Z q[MAX_VECTORS];
+#pragma GCC unroll 3
+    for (int n = 0; n < s.vectors; n++) {
+        const Four f = four_pixels(acc, s, g, n);
+        q[n] = epilogue_p4c16(b->shared, &b->ch[n], mode, f.px);
+    }
+    if (s.vectors > 1)
+        store_u8_two_p4c16(to, b->c, q[0], q[1]);
     else
-        store_u8_p4c16(to, b->c, lo);
-    if (vectors > 2)
-        store_u8_p4c16(to, b->c + 32, epilogue_p4c16(b->shared, &b->ch[2], mode, acc[2]));
+        store_u8_p4c16(to, b->c, q[0]);
+    if (s.vectors > 2)
+        store_u8_p4c16(to, b->c + 32, q[2]);
 }
 
 /* Pixels p ..: s.groups groups of s.rows, of which the last has n_last. */
@@ -184,7 +225,7 @@ static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shap
         const int row = s.groups > 1 || r < n_last ? r : n_last - 1;
         src.row[r] = io->src + (p + (size_t)row) * io->src_stride;
     }
-    tile_gemm(acc, &src, b->wgt, biases, true, s);
+    tile_gemm(acc, &src, b->wgt, biases, true, s, mode != MODE_CLAMP);
     Pixels to = {
         .u8 = io->dst_u8 ? io->dst_u8 + at : NULL,
         .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL,
@@ -194,7 +235,7 @@ static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shap
 #pragma GCC unroll 6
     for (int g = 0; g < s.groups + s.extra; g++) {
         to.n = g >= s.groups ? 1 : g < s.groups - 1 ? s.rows : n_last;
-        store_group(b, mode, &to, (const Z(*)[4])acc[g], s.vectors);
+        store_group(b, mode, &to, (const Z(*)[MAX_VECTORS][4])acc, s, g);
         to.u8 = to.u8 ? to.u8 + group : NULL;
         to.s16 = to.s16 ? to.s16 + group : NULL;
         to.residual = to.residual ? to.residual + group : NULL;
@@ -325,13 +366,14 @@ static EFF_ALWAYS_INLINE void tile_quads(const Quad *q, Mode mode, int x, Shape 
     Source src = {.step = q->src.step};
     for (int r = 0; r < 4; r++)
         src.row[r] = q->src.row[r] + (size_t)x * q->src.step;
-    tile_gemm(acc, &src, q->wgt, q->bias, false, s);
+    tile_gemm(acc, &src, q->wgt, q->bias, false, s, mode != MODE_CLAMP || s.rows < 4);
     uint8_t *dst = q->dst + (size_t)x * q->column;
 #pragma GCC unroll 6
     for (int g = 0; g < s.groups; g++, dst += q->column) {
 #pragma GCC unroll 3
         for (int n = 0; n < s.vectors; n++) {
-            Z rows = _mm512_shuffle_epi8(epilogue_p4c16(q->shared, &q->ch[n], mode, acc[g][n]), q->turn);
+            const Four f = four_pixels((const Z(*)[MAX_VECTORS][4])acc, s, g, n);
+            Z rows = _mm512_shuffle_epi8(epilogue_p4c16(q->shared, &q->ch[n], mode, f.px), q->turn);
             if (s.rows < 4)
                 rows = _mm512_mask_mov_epi8(q->zero[n], q->inside, rows);
             _mm512_storeu_si512(dst + 64 * n, rows);
@@ -353,7 +395,7 @@ static EFF_ALWAYS_INLINE void quad_columns(const Quad *q, Mode mode, int x, int 
 static EFF_ALWAYS_INLINE void quad_rows(const Quad *q, Mode mode, int x, int end, int rows, int vectors)
 {
     if (vectors == 3)
-        quad_columns(q, mode, x, end, rows, rows == 2 ? 4 : 2, 3);
+        quad_columns(q, mode, x, end, rows, rows == 2 ? 3 : 2, 3);
     else if (vectors == 2)
         quad_columns(q, mode, x, end, rows, 12 / rows, 2);
     else

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the machine code of the kernels.
+
+  check_objects.py spills OBJDUMP FILE...      K loops (innermost loops with vpdpbusd) keep their accumulators in registers
+  check_objects.py baseline OBJDUMP FILE...    no VEX or EVEX instruction outside *_avx*.o: those objects run on every CPU
+
+FILE is an object or an archive.
+"""
+import os
+import re
+import subprocess
+import sys
+
+LINE = re.compile(r'^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$')
+SYMBOL = re.compile(r'^[0-9a-f]+ <(.+)>:$')
+SPILL = re.compile(r'zmm\d+.*\(%r[sb]p|\(%r[sb]p[^)]*\).*zmm\d+')
+MEMBER = re.compile(r'^(\S+):\s+file format')
+SKIPPED = 77
+
+
+def functions(objdump, path):
+    """("object: function", [(address, mnemonic, operands)]) of each function."""
+    text = subprocess.run([objdump, '-d', '--no-show-raw-insn', path], check=True, capture_output=True, text=True).stdout
+    member, name, body = path, None, []
+    for line in text.splitlines():
+        found = MEMBER.match(line)
+        if found:
+            if body:
+                yield name, body
+            member, body = os.path.basename(found.group(1)), []
+            continue
+        symbol = SYMBOL.match(line)
+        if symbol:
+            if body:
+                yield name, body
+            name, body = f'{member}: {symbol.group(1)}', []
+            continue
+        found = LINE.match(line)
+        if found:
+            body.append((int(found.group(1), 16), found.group(2), found.group(3)))
+    if body:
+        yield name, body
+
+
+def k_loops(body):
+    """Innermost loops with vpdpbusd."""
+    at = {address: i for i, (address, _, _) in enumerate(body)}
+    loops = []
+    for i, (address, mnemonic, operands) in enumerate(body):
+        target = re.match(r'([0-9a-f]+)\b', operands)
+        if mnemonic.startswith('j') and target and int(target.group(1), 16) <= address:
+            start = at.get(int(target.group(1), 16))
+            if start is not None and any(m == 'vpdpbusd' for _, m, _ in body[start:i]):
+                loops.append((start, i))
+    return [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
+
+
+def spills(objdump, paths):
+    n_loops = bad = 0
+    for path in paths:
+        for name, body in functions(objdump, path):
+            for start, end in k_loops(body):
+                n_loops += 1
+                loop = body[start:end]
+                n_dot = sum(m == 'vpdpbusd' for _, m, _ in loop)
+                stack = [f'{m} {o}' for _, m, o in loop if SPILL.search(o)]
+                if stack:
+                    bad += 1
+                    print(f'{name}: loop at {body[start][0]:x} ({n_dot} vpdpbusd) has {len(stack)} spills: {stack[0]}')
+    print(f'{n_loops} K loops, {bad} with spills')
+    return 1 if bad or n_loops == 0 else 0
+
+
+def baseline(objdump, paths):
+    bad = n = 0
+    for path in paths:
+        for name, body in functions(objdump, path):
+            if '_avx' in name.split(':')[0]:
+                continue
+            for address, mnemonic, operands in body:
+                n += 1
+                # VEX and EVEX instructions of vectors and masks have names in v and k; verr, verw are not among them.
+                if re.match(r'v(?!err|erw)|k(mov|and|or|not|xor|xnor|unpck|add|test|shift)', mnemonic):
+                    bad += 1
+                    print(f'{name} at {address:x}: {mnemonic} {operands}')
+    print(f'{n} instructions, {bad} beyond the baseline')
+    return 1 if bad or n == 0 else 0
+
+
+def main():
+    if len(sys.argv) < 4:
+        print(__doc__, file=sys.stderr)
+        return 2
+    mode, objdump, paths = sys.argv[1], sys.argv[2], [p for p in sys.argv[3:] if os.path.isfile(p)]
+    if not os.path.isfile(objdump):
+        print('SKIP: no objdump')
+        return SKIPPED
+    return spills(objdump, paths) if mode == 'spills' else baseline(objdump, paths)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
