@@ -90,8 +90,8 @@ static inline int fx_tensor(Fixture *f, EffTensorType type, EffLayout layout, in
 static inline EffPlanStep fx_step(const Fixture *f, EffStepOp op, int in0, int in1, int out0, int out1)
 {
     const EffPlan *p = &f->plan;
-    EffPlanStep s = {.op = op, .in = {in0, in1}, .out = {out0, out1}, .kernel = 1, .stride = 1, .groups = 1,
-                     .wgt_bits = 8};
+    EffPlanStep s = {
+        .op = op, .in = {in0, in1}, .out = {out0, out1}, .kernel = 1, .stride = 1, .groups = 1, .wgt_bits = 8};
     snprintf(s.name, sizeof s.name, "step %d", p->n_steps);
     s.in_ch = p->tensors[in0].c;
     s.out_ch = p->tensors[out0 != EFF_PLAN_NONE ? out0 : out1].c;
