@@ -439,6 +439,7 @@ static void int8_steps_equal_formulas(void **state)
 {
     (void)state;
     steps_equal_formulas(fx_int8);
+    steps_equal_formulas(fx_wide);
 }
 
 static void float_steps_equal_formulas(void **state)
@@ -482,6 +483,7 @@ static void int8_bits_are_the_same(void **state)
 {
     (void)state;
     bits_are_the_same(fx_int8);
+    bits_are_the_same(fx_wide);
 }
 
 static void float_bits_are_the_same(void **state)
