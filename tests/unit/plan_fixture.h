@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two small plans made by hand, with seeded random weights whose outputs spread over the range: every operation and
+ * Small plans made by hand, with seeded random weights whose outputs spread over the range: every operation and
  * layout of the int8 path, every operation of the float path. Plain asserts, since the fuzzer uses them too.
  */
 #ifndef EFFNET_TESTS_PLAN_FIXTURE_H
@@ -90,8 +90,8 @@ static inline int fx_tensor(Fixture *f, EffTensorType type, EffLayout layout, in
 static inline EffPlanStep fx_step(const Fixture *f, EffStepOp op, int in0, int in1, int out0, int out1)
 {
     const EffPlan *p = &f->plan;
-    EffPlanStep s = {.op = op, .in = {in0, in1}, .out = {out0, out1}, .kernel = 1, .stride = 1, .groups = 1,
-                     .wgt_bits = 8};
+    EffPlanStep s = {
+        .op = op, .in = {in0, in1}, .out = {out0, out1}, .kernel = 1, .stride = 1, .groups = 1, .wgt_bits = 8};
     snprintf(s.name, sizeof s.name, "step %d", p->n_steps);
     s.in_ch = p->tensors[in0].c;
     s.out_ch = p->tensors[out0 != EFF_PLAN_NONE ? out0 : out1].c;
@@ -329,6 +329,50 @@ static inline void fx_int8(EffPlan *out, uint64_t seed)
     s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
     fx_weights(&f, &s, 70, 1, 1, 0);
     fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-6f);
+    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
+    fx_add(&f, &s);
+
+    fx_end(&f, logits);
+    *out = f.plan;
+}
+
+/* Large enough that threads share pools and pixels: stem -> quant -> pw -> pool -> head. */
+static inline void fx_wide(EffPlan *out, uint64_t seed)
+{
+    enum { NONE = EFF_PLAN_NONE, CLASSES = 5 };
+    Fixture f;
+    fx_begin(&f, "fixture-wide", seed, 96, CLASSES);
+    const int stem = fx_tensor(&f, EFF_TENSOR_S16, EFF_LAYOUT_NHWC, 48, 48, 24);
+    EffPlanStep s = fx_step(&f, EFF_STEP_STEM, 0, NONE, NONE, stem);
+    s.kernel = 3;
+    s.stride = 2;
+    s.pad_top = s.pad_left = 1;
+    fx_act(&f, &s, EFF_ACT_INTERP);
+    fx_weights(&f, &s, 27, 4, 73, 128);
+    fx_add(&f, &s);
+
+    const int stem_u8 = fx_tensor(&f, EFF_TENSOR_U8, EFF_LAYOUT_NHWC, 48, 48, 24);
+    s = fx_step(&f, EFF_STEP_QUANT, stem, NONE, stem_u8, NONE);
+    fx_fill16(&f, &s, EFF_DATA_OMULT, 24, 500, 900);
+    fx_fill16(&f, &s, EFF_DATA_ZERO, 24, 20, 60);
+    fx_add(&f, &s);
+
+    const int pw = fx_tensor(&f, EFF_TENSOR_S16, EFF_LAYOUT_NHWC, 48, 48, 200);
+    s = fx_step(&f, EFF_STEP_PW, stem_u8, NONE, NONE, pw);
+    s.out_kind = EFF_OUT_S16;
+    fx_weights(&f, &s, 24, 1, 60, 100);
+    fx_add(&f, &s);
+
+    const int features = fx_tensor(&f, EFF_TENSOR_S16, EFF_LAYOUT_VECTOR, 1, 1, 200);
+    s = fx_step(&f, EFF_STEP_POOL, pw, NONE, NONE, features);
+    s.frac_bits = 1;
+    fx_add(&f, &s);
+
+    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
+    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
+    s.wgt_bits = 16;
+    fx_weights(&f, &s, 200, 1, 1, 0);
+    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-7f);
     fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
     fx_add(&f, &s);
 

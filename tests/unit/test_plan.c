@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans: the fixtures are proven, every kind of defect is refused with a message that names it. */
+#include "unit.h"
+
+#include "plan_fixture.h"
+
+/* Steps of fx_int8(), by what they do. */
+enum { STEM, DW1, PW1, PW2, TO_QUADS, DW2, POOL_U8, EXPAND, DW3, POOL, REDUCE, GATE, QUANT, LAST, FEATURES, HEAD };
+
+static void expect(EffPlan *plan, EffStatus want, const char *text)
+{
+    const EffStatus st = eff_plan_check(plan);
+    if (st != want || (want != EFF_OK && strstr(eff_last_message(), text) == NULL))
+        fail_msg("%s instead of %s: %s; expected '%s'", eff_status_name(st), eff_status_name(want), eff_last_message(),
+                 text);
+}
+
+static void the_fixtures_are_proven(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        EffPlan plan;
+        fx_int8(&plan, seed);
+        expect(&plan, EFF_OK, "");
+        assert_int_equal(plan.steps[PW2].op, EFF_STEP_PW);
+        assert_int_equal(plan.steps[QUANT].op, EFF_STEP_QUANT);
+        eff_plan_free(&plan);
+        fx_f32(&plan, seed);
+        expect(&plan, EFF_OK, "");
+        eff_plan_free(&plan);
+    }
+}
+
+static void a_sum_takes_the_place_of_its_residual(void **state)
+{
+    (void)state;
+    EffPlan plan;
+    fx_int8(&plan, 1);
+    const EffPlanStep *sum = &plan.steps[PW2];
+    assert_true(sum->in[1] != sum->out[1]);
+    assert_int_equal(plan.tensors[sum->in[1]].arena_offset, plan.tensors[sum->out[1]].arena_offset);
+    /* The same tensor is as good. */
+    plan.steps[PW2].out[1] = sum->in[1];
+    expect(&plan, EFF_OK, "");
+    eff_plan_free(&plan);
+}
+
+/* One change, and what the check says of it. */
+typedef struct Defect {
+    void (*make)(EffPlan *plan);
+    EffStatus status;
+    const char *text;
+} Defect;
+
+static int16_t *data16(EffPlan *p, int step, EffDataSlot slot)
+{
+    return (int16_t *)(void *)(p->data + p->steps[step].data[slot].offset);
+}
+
+static int32_t *data32(EffPlan *p, int step, EffDataSlot slot)
+{
+    return (int32_t *)(void *)(p->data + p->steps[step].data[slot].offset);
+}
+
+static float *floats(EffPlan *p, int step, EffDataSlot slot)
+{
+    return (float *)(void *)(p->data + p->steps[step].data[slot].offset);
+}
+
+#define DEFECT(name, body)                                                                                             \
+    static void name(EffPlan *p)                                                                                       \
+    {                                                                                                                  \
+        body;                                                                                                          \
+    }
+DEFECT(no_steps, p->n_steps = 0)
+DEFECT(no_classes, p->n_classes = 0)
+DEFECT(huge_size, p->pre.size = 5000)
+DEFECT(zero_crop, p->pre.crop = 0)
+DEFECT(nan_crop, p->pre.crop = (double)NAN)
+DEFECT(zero_std, p->pre.std[1] = 0)
+DEFECT(nan_mean, p->pre.mean[2] = NAN)
+DEFECT(interpolation_9, p->pre.interpolation = (EffInterpolation)9)
+DEFECT(open_name, memset(p->name, 'x', sizeof p->name))
+DEFECT(name_with_tail, p->name[90] = 'x')
+DEFECT(step_name_escape, strcpy(p->steps[2].name, "\x1b[2J"))
+DEFECT(tensor_name_latin1, strcpy(p->tensors[2].name, "\xe4"))
+DEFECT(label_newline, p->labels[1][0] = '\n')
+DEFECT(provenance_escape, p->provenance[0] = '\x1b')
+DEFECT(output_none, p->output = -1)
+DEFECT(output_u8, p->output = 1)
+DEFECT(input_size, p->tensors[0].h = 21)
+DEFECT(tensor_type, p->tensors[2].type = 7)
+DEFECT(tensor_layout, p->tensors[2].layout = -1)
+DEFECT(tensor_rows, p->tensors[2].h = 1 << 20)
+DEFECT(tensor_channels, p->tensors[2].c = 0)
+DEFECT(tensor_scales, p->tensors[2].n_scales = 5)
+DEFECT(scales_outside, p->tensors[2].scale = p->data_bytes / 64 * 64)
+DEFECT(scale_misaligned, p->tensors[2].scale += 4)
+DEFECT(scale_negative, *(float *)(void *)(p->data + p->tensors[2].scale) = -1)
+DEFECT(op_99, p->steps[1].op = 99)
+DEFECT(input_index, p->steps[1].in[0] = 9999)
+DEFECT(input_missing, p->steps[1].in[0] = EFF_PLAN_NONE)
+DEFECT(input_kind, p->steps[DW1].in[0] = p->steps[PW1].in[0])
+DEFECT(output_missing, p->steps[LAST].out[1] = EFF_PLAN_NONE)
+DEFECT(output_input, p->steps[LAST].out[1] = 0)
+DEFECT(unused_kernel, p->steps[PW1].kernel = 3)
+DEFECT(unused_frac, p->steps[PW1].frac_bits = 1)
+DEFECT(unused_fact, p->steps[PW1].fact = 1)
+DEFECT(kernel_8, p->steps[STEM].kernel = 8)
+DEFECT(kernel_even, p->steps[DW1].kernel = 4)
+DEFECT(stride_5, p->steps[DW1].stride = 5)
+DEFECT(pad_3, p->steps[DW1].pad_top = 3)
+DEFECT(pad_negative, p->steps[DW1].pad_left = -1)
+DEFECT(bits_12, p->steps[HEAD].wgt_bits = 12)
+DEFECT(frac_8, p->steps[POOL].frac_bits = 8)
+DEFECT(clamp_to_s16, p->steps[LAST].out_kind = EFF_OUT_U8_CLAMP)
+DEFECT(residual_of_act, p->steps[PW2].out_kind = EFF_OUT_ACT)
+DEFECT(act_of_s16, p->steps[PW1].act = EFF_ACT_RELU)
+DEFECT(channels_in, p->steps[PW1].in_ch = 13)
+DEFECT(channels_out, p->tensors[p->steps[DW3].out[1]].c = 99)
+DEFECT(weights_short, p->steps[PW1].data[EFF_DATA_WGT].n_bytes--)
+DEFECT(weights_outside, p->steps[PW1].data[EFF_DATA_WGT].offset = UINT64_MAX / 64 * 64)
+DEFECT(bias_missing, (p->steps[PW1].data[EFF_DATA_BIAS] = (EffPlanData){0}))
+DEFECT(table_extra, p->steps[PW1].data[EFF_DATA_STAIR] = p->steps[STEM].data[EFF_DATA_STAIR])
+DEFECT(weight_lowest, *(int8_t *)(p->data + p->steps[PW1].data[EFF_DATA_WGT].offset) = -128)
+DEFECT(bias_overflow, *data32(p, PW1, EFF_DATA_BIAS) = INT32_MAX)
+DEFECT(stem_bias_overflow, data32(p, STEM, EFF_DATA_BIAS)[20] = INT32_MIN)
+DEFECT(shift_25, *data32(p, DW1, EFF_DATA_SHIFT) = 25)
+DEFECT(mult_negative, *data16(p, DW3, EFF_DATA_MULT) = -1)
+DEFECT(zero_256, *data16(p, DW1, EFF_DATA_ZERO) = 256)
+DEFECT(padding_negative, *data16(p, TO_QUADS, EFF_DATA_ZERO) = -1)
+DEFECT(omult_negative, *data16(p, QUANT, EFF_DATA_OMULT) = -1)
+DEFECT(step_16, p->steps[STEM].act_h = 16)
+DEFECT(sigmoid_10, p->steps[GATE].sigmoid_h = 10)
+DEFECT(fc_weight_lowest, *data16(p, GATE, EFF_DATA_WGT) = INT16_MIN)
+DEFECT(head_nan, *floats(p, HEAD, EFF_DATA_SCALE) = NAN)
+DEFECT(pre_shift_9, p->steps[PW2].pre_shift = 9)
+DEFECT(arena_short, p->arena_bytes -= 64)
+DEFECT(arena_long, p->arena_bytes += 64)
+DEFECT(offset_misaligned, p->tensors[3].arena_offset += 8)
+DEFECT(offset_outside, p->tensors[3].arena_offset = UINT64_MAX / 64 * 64)
+DEFECT(written_over_input, p->tensors[p->steps[PW1].out[0]].arena_offset = p->tensors[p->steps[PW1].in[0]].arena_offset)
+DEFECT(read_before_write, p->steps[DW1].in[0] = p->steps[DW3].in[0])
+DEFECT(outputs_overlap, p->tensors[p->steps[DW2].out[0]].arena_offset = p->tensors[p->steps[DW2].out[1]].arena_offset)
+
+static void defects_are_named(void **state)
+{
+    static const Defect defects[] = {
+        {no_steps, EFF_ERR_LIMIT, "0 steps"},
+        {no_classes, EFF_ERR_LIMIT, "0 classes"},
+        {huge_size, EFF_ERR_FORMAT, "preprocessing: size 5000"},
+        {zero_crop, EFF_ERR_FORMAT, "preprocessing: crop 0"},
+        {nan_crop, EFF_ERR_FORMAT, "preprocessing: crop"},
+        {zero_std, EFF_ERR_FORMAT, "std 0 of channel 1"},
+        {nan_mean, EFF_ERR_FORMAT, "of channel 2"},
+        {interpolation_9, EFF_ERR_FORMAT, "interpolation 9"},
+        {open_name, EFF_ERR_FORMAT, "the model's name"},
+        {name_with_tail, EFF_ERR_FORMAT, "the model's name"},
+        {step_name_escape, EFF_ERR_FORMAT, "step 2: its name"},
+        {tensor_name_latin1, EFF_ERR_FORMAT, "tensor 2: its name"},
+        {label_newline, EFF_ERR_FORMAT, "label 1"},
+        {provenance_escape, EFF_ERR_FORMAT, "provenance"},
+        {output_none, EFF_ERR_FORMAT, "output: tensor -1"},
+        {output_u8, EFF_ERR_FORMAT, "output: tensor 1"},
+        {input_size, EFF_ERR_FORMAT, "tensor 0: the input"},
+        {tensor_type, EFF_ERR_FORMAT, "tensor 2 (tensor 2): type 7"},
+        {tensor_layout, EFF_ERR_FORMAT, "layout -1"},
+        {tensor_rows, EFF_ERR_FORMAT, "tensor 2 (tensor 2): 1048576x10x12"},
+        {tensor_channels, EFF_ERR_FORMAT, "10x10x0"},
+        {tensor_scales, EFF_ERR_FORMAT, "5 scales for 12 channels"},
+        {scales_outside, EFF_ERR_FORMAT, "scales outside"},
+        {scale_misaligned, EFF_ERR_FORMAT, "scales outside"},
+        {scale_negative, EFF_ERR_FORMAT, "scale [0] is -1"},
+        {op_99, EFF_ERR_FORMAT, "step 1 (step 1): operation 99"},
+        {input_index, EFF_ERR_FORMAT, "in[0] is tensor 9999"},
+        {input_missing, EFF_ERR_FORMAT, "in[0] is tensor -1"},
+        {input_kind, EFF_ERR_FORMAT, "step 1 (step 1, dw): in[0]"},
+        {output_missing, EFF_ERR_FORMAT, "no output"},
+        {output_input, EFF_ERR_FORMAT, "out[1] is tensor 0"},
+        {unused_kernel, EFF_ERR_FORMAT, "step 2 (step 2, pw): a field that it doesn't use"},
+        {unused_frac, EFF_ERR_FORMAT, "doesn't use"},
+        {unused_fact, EFF_ERR_FORMAT, "doesn't use"},
+        {kernel_8, EFF_ERR_FORMAT, "kernel 8"},
+        {kernel_even, EFF_ERR_FORMAT, "kernel 4"},
+        {stride_5, EFF_ERR_FORMAT, "stride 5"},
+        {pad_3, EFF_ERR_FORMAT, "shapes"},
+        {pad_negative, EFF_ERR_FORMAT, "shapes"},
+        {bits_12, EFF_ERR_FORMAT, "12-bit weights"},
+        {frac_8, EFF_ERR_FORMAT, "8 more fraction bits"},
+        {clamp_to_s16, EFF_ERR_FORMAT, "8 bits only"},
+        {residual_of_act, EFF_ERR_FORMAT, "residual"},
+        {act_of_s16, EFF_ERR_FORMAT, "activation 1 with output kind 1"},
+        {channels_in, EFF_ERR_FORMAT, "shapes"},
+        {channels_out, EFF_ERR_FORMAT, "shapes"},
+        {weights_short, EFF_ERR_FORMAT, "weights: 239 bytes"},
+        {weights_outside, EFF_ERR_FORMAT, "240 within"},
+        {bias_missing, EFF_ERR_FORMAT, "bias: 0 bytes"},
+        {table_extra, EFF_ERR_FORMAT, "stair: 256 bytes"},
+        {weight_lowest, EFF_ERR_FORMAT, "step 2 (step 2, pw): pointwise weight [0][0] is -128"},
+        {bias_overflow, EFF_ERR_FORMAT, "beyond 32 bits"},
+        {stem_bias_overflow, EFF_ERR_FORMAT, "bias 20 is beyond 2^30"},
+        {shift_25, EFF_ERR_FORMAT, "shift[0] is 25"},
+        {mult_negative, EFF_ERR_FORMAT, "mult[0] is -1"},
+        {zero_256, EFF_ERR_FORMAT, "zero[0] is 256"},
+        {padding_negative, EFF_ERR_FORMAT, "zero point -1 of channel 0"},
+        {omult_negative, EFF_ERR_FORMAT, "multiplier -1"},
+        {step_16, EFF_ERR_FORMAT, "step 2^16"},
+        {sigmoid_10, EFF_ERR_FORMAT, "step 2^10"},
+        {fc_weight_lowest, EFF_ERR_FORMAT, "lowest value"},
+        {head_nan, EFF_ERR_FORMAT, "float scale [0] is nan"},
+        {pre_shift_9, EFF_ERR_FORMAT, "shifts 9"},
+        {arena_short, EFF_ERR_FORMAT, "arena"},
+        {arena_long, EFF_ERR_FORMAT, "arena"},
+        {offset_misaligned, EFF_ERR_FORMAT, "tensor 3 (tensor 3)"},
+        {offset_outside, EFF_ERR_FORMAT, "outside the arena"},
+        {written_over_input, EFF_ERR_FORMAT, "over its input"},
+        {read_before_write, EFF_ERR_FORMAT, "step 1"},
+        {outputs_overlap, EFF_ERR_FORMAT, "overlap"},
+    };
+    (void)state;
+    for (size_t i = 0; i < EFF_COUNT(defects); i++) {
+        EffPlan plan;
+        fx_int8(&plan, i);
+        const int n_classes = plan.n_classes;
+        defects[i].make(&plan);
+        expect(&plan, defects[i].status, defects[i].text);
+        plan.n_classes = n_classes; /* how many labels there are to free */
+        eff_plan_free(&plan);
+    }
+}
+
+/* Move every tensor somewhere else: whatever overlaps while both are needed is found. */
+static void overlaps_are_found(void **state)
+{
+    (void)state;
+    EffPlan plan;
+    int n_refused = 0, n_kept = 0;
+    fx_int8(&plan, 3);
+    for (int t = 1; t < plan.n_tensors; t++) {
+        const uint64_t right = plan.tensors[t].arena_offset;
+        for (int other = 1; other < plan.n_tensors; other++) {
+            if (plan.tensors[other].arena_offset == right)
+                continue;
+            plan.tensors[t].arena_offset = plan.tensors[other].arena_offset;
+            const EffStatus st = eff_plan_check(&plan);
+            assert_true(st == EFF_OK || st == EFF_ERR_FORMAT);
+            n_refused += st != EFF_OK;
+            n_kept += st == EFF_OK;
+        }
+        plan.tensors[t].arena_offset = right;
+    }
+    assert_true(n_refused > 20 && n_kept > 5);
+    expect(&plan, EFF_OK, "");
+    eff_plan_free(&plan);
+}
+
+static EffStatus check_plan_once(void *ctx)
+{
+    EffStatus st = eff_plan_layout_arena(ctx);
+    return st != EFF_OK ? st : eff_plan_check(ctx);
+}
+
+static void allocation_failures_are_clean(void **state)
+{
+    (void)state;
+    EffPlan plan;
+    fx_int8(&plan, 4);
+    sweep_allocations(check_plan_once, &plan);
+    eff_plan_free(&plan);
+}
+
+static void steps_cannot_unfold_a_small_file(void **state)
+{
+    (void)state;
+    EffPlan plan;
+    fx_int8(&plan, 5);
+    const EffPlanStep again = plan.steps[DW3];
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(eff_plan_add_step(&plan, &again), EFF_OK);
+    expect(&plan, EFF_ERR_LIMIT, "up to 4 times");
+    eff_plan_free(&plan);
+}
+
+static void stem_cases_are_those_that_occur(void **state)
+{
+    (void)state;
+    int cases[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL];
+    assert_int_equal(eff_stem_cases(cases, 3, 2, 0, 224, 112), 2); /* taps [0, 2) at the end, else [0, 3) */
+    assert_int_equal(cases[0], 1);
+    assert_int_equal(cases[1], 2);
+    assert_int_equal(eff_stem_cases(cases, 3, 2, 1, 224, 112), 2); /* [1, 3) at the start */
+    assert_int_equal(cases[0], 2);
+    assert_int_equal(cases[1], 5);
+    assert_int_equal(eff_stem_cases(cases, 3, 1, 1, 1, 1), 1); /* [1, 2) */
+    assert_int_equal(cases[0], 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_fixtures_are_proven),
+        cmocka_unit_test(a_sum_takes_the_place_of_its_residual),
+        cmocka_unit_test(defects_are_named),
+        cmocka_unit_test(overlaps_are_found),
+        cmocka_unit_test(allocation_failures_are_clean),
+        cmocka_unit_test(steps_cannot_unfold_a_small_file),
+        cmocka_unit_test(stem_cases_are_those_that_occur),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
