@@ -80,10 +80,8 @@ int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, int n, in
     for (int c = 0; c < n; c++) {
         int e = exponent(acc_unit_min[c], *frac_bits);
         int64_t mult = ceil_int(acc_unit_min[c] * eff_pow2(15 + *frac_bits + e));
-        if (mult >= 32768) {
-            mult = 16384;
-            e++;
-        }
+        if (mult > 32767) /* 0.003 % too small a unit: 127.004 still rounds to 127 */
+            mult = 32767;
         if (e + pre_shift > EFF_MAX_SHIFT) { /* a channel of next to no weight: a larger unit is harmless */
             e = EFF_MAX_SHIFT - pre_shift;
             mult = 16384;

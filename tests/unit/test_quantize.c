@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* src/quant and src/compile: the integers that are chosen, reproducible bytes, equal logits everywhere, small errors.
+ */
+#include "unit.h"
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "effnet/compile.h"
+#include "effnet/image.h"
+#include "quant/requantize.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- Scales and integers ---- */
+
+static void requantization_keeps_its_promises(void **state)
+{
+    (void)state;
+    EffRng rng;
+    eff_rng_init(&rng, 1);
+    for (int i = 0; i < 20000; i++) {
+        const double acc_min = exp2(-30 + 30 * (double)eff_rng_unit(&rng));
+        const double out = acc_min * exp2(1 + 18 * (double)eff_rng_unit(&rng));
+        const EffRequantU8 r = eff_requantize_u8(acc_min, out, 255 * out);
+        assert_in_range(r.shift, 0, 24);
+        assert_in_range(r.mult, 1, 32767);
+        assert_true(r.acc_unit >= acc_min * (1 - 1e-12) && r.acc_unit <= acc_min * 1.001);
+        /* One step of the output is what the integers say. */
+        assert_true(fabs(r.acc_unit * exp2(r.shift + 15) / r.mult / out - 1) < 1e-9);
+        assert_true(255 * out / (r.acc_unit * exp2(r.shift)) < 4097); /* t stays near 2^12 */
+
+        double units[3];
+        EffRequantS16 s[3];
+        int frac_bits = (int)eff_rng_below(&rng, 15), wanted = frac_bits;
+        for (int c = 0; c < 3; c++)
+            units[c] = exp2(-frac_bits - 12 + 14 * (double)eff_rng_unit(&rng));
+        const int pre_shift = eff_requantize_s16(s, units, 3, &frac_bits);
+        assert_in_range(pre_shift, 0, 8);
+        assert_true(frac_bits <= wanted);
+        for (int c = 0; c < 3; c++) {
+            assert_in_range(s[c].shift, 0, 24);
+            assert_in_range(s[c].mult, 16384, 32767);
+            assert_true(s[c].acc_unit >= units[c] * 0.9999);
+            const double unit = s[c].acc_unit * exp2(s[c].shift - pre_shift + 15) / s[c].mult;
+            assert_true(fabs(unit * exp2(frac_bits) - 1) < 1e-9);
+        }
+    }
+}
+
+static void copies_cover_their_range(void **state)
+{
+    (void)state;
+    EffRng rng;
+    eff_rng_init(&rng, 2);
+    for (int i = 0; i < 20000; i++) {
+        const double range = exp2(-8 + 16 * (double)eff_rng_unit(&rng));
+        const double min = -range * (double)eff_rng_unit(&rng), max = range * (double)eff_rng_unit(&rng);
+        const int f = eff_choose_frac_bits(range, 14), k = eff_choose_post_shift(range, f);
+        assert_true(1.25 * range * exp2(f) <= 16384);
+        assert_true(1.25 * range * exp2(f + k) <= 32767);
+        const EffRequantCopy copy = eff_requantize_copy(min, max, range, f, k);
+        assert_in_range(copy.mult, 1, 32767);
+        assert_in_range(copy.zero, 0, 255);
+        assert_true(min / copy.scale + copy.zero > -0.51 && max / copy.scale + copy.zero < 255.51);
+    }
+    /* Nothing seen: the fallback. */
+    const EffRequantCopy dead = eff_requantize_copy(0, 0, 4, 10, 1);
+    assert_true(dead.scale >= 4.0 / 255 && dead.zero == 0);
+    assert_true(eff_round_clamp(-2.5, -10, 10) == -3 && eff_round_clamp(1e30, -10, 10) == 10);
+    assert_true(eff_round_clamp((double)NAN, -10, 10) == -10);
+}
+
+/* ---- Whole networks ---- */
+
+static EffGraph *random_network(const char *name, int size)
+{
+    EffArch arch;
+    EffGraph *g = NULL;
+    assert_int_equal(eff_arch_find(&arch, name), EFF_OK);
+    arch.pre.size = size;
+    arch.n_classes = 50;
+    assert_int_equal(eff_graph_build(&g, &arch), EFF_OK);
+    assert_int_equal(eff_graph_randomize(g, 7), EFF_OK);
+    assert_int_equal(eff_graph_optimize(g), EFF_OK);
+    return g;
+}
+
+static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
+{
+    eff_synthetic_picture(pixels, *(int *)ctx, 100 + i);
+    return EFF_OK;
+}
+
+static EffCompiled *quantize(const EffGraph *g, int size, int n_threads)
+{
+    const EffPictures pictures = {.n = 6, .get = get_synthetic, .ctx = &size};
+    const EffQuantizeOptions options = {.n_threads = n_threads, .n_report = 3};
+    EffCompiled *c = NULL;
+    assert_int_equal(eff_quantize(&c, g, &pictures, &options), EFF_OK);
+    return c;
+}
+
+static EffBytes written(const EffCompiled *c)
+{
+    char path[] = "/tmp/effnet-bin-XXXXXX";
+    EffBytes bytes = {0};
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(eff_compiled_write(c, path), EFF_OK);
+    assert_int_equal(eff_model_verify(path), EFF_OK);
+    assert_int_equal(eff_file_read(&bytes, path, SIZE_MAX / 2), EFF_OK);
+    unlink(path);
+    return bytes;
+}
+
+static void bytes_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"efficientnet-lite0", "efficientnet-b0"};
+    for (size_t i = 0; i < EFF_COUNT(names); i++) {
+        EffGraph *g = random_network(names[i], 48);
+        EffCompiled *one = quantize(g, 48, 1), *three = quantize(g, 48, 3);
+        EffBytes a = written(one), b = written(three);
+        assert_int_equal(a.size, b.size);
+        assert_memory_equal(a.data, b.data, a.size);
+        eff_free(a.data);
+        eff_free(b.data);
+        eff_compiled_free(one);
+        eff_compiled_free(three);
+        eff_graph_free(g);
+    }
+}
+
+enum { N_PHOTOS = 20 };
+
+/* Twenty crops of the photos in data/photos. */
+static uint8_t *load_photos(int size)
+{
+    static const char *const names[] = {"astronaut", "cat", "espresso", "rocket"};
+    const size_t n_bytes = (size_t)size * (size_t)size * 3;
+    uint8_t *all = malloc(N_PHOTOS * n_bytes);
+    assert_non_null(all);
+    for (int i = 0; i < N_PHOTOS; i++) {
+        char path[64];
+        EffImage image = {0};
+        snprintf(path, sizeof path, "data/photos/%s.jpg", names[i % 4]);
+        assert_int_equal(eff_image_open(&image, path, NULL), EFF_OK);
+        const EffPreprocess pre = {
+            .size = size, .crop = 1 - 0.15 * (i / 4), .interpolation = EFF_INTERP_BICUBIC, .std = {1, 1, 1}};
+        assert_int_equal(eff_image_prepare(all + (size_t)i * n_bytes, &image, &pre), EFF_OK);
+        eff_image_free(&image);
+    }
+    return all;
+}
+
+static uint64_t digest(const EffCompiled *c, const char *cpu, int n_threads, const uint8_t *photos, int size)
+{
+    EffModel *m = NULL;
+    EffSession *s = NULL;
+    uint64_t hash = 0xcbf29ce484222325u;
+    float logits[50];
+    assert_int_equal(eff_compiled_model(&m, c, cpu), EFF_OK);
+    assert_int_equal(eff_session_create(&s, m, n_threads), EFF_OK);
+    for (int i = 0; i < N_PHOTOS; i++) {
+        eff_session_run(s, photos + (size_t)i * (size_t)size * (size_t)size * 3, logits);
+        const uint8_t *bytes = (const uint8_t *)logits;
+        for (size_t k = 0; k < sizeof logits; k++)
+            hash = (hash ^ bytes[k]) * 0x100000001b3u;
+    }
+    eff_session_destroy(s);
+    eff_model_close(m);
+    return hash;
+}
+
+static void logits_are_the_same_at_every_level(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"efficientnet-lite0", "efficientnet-b0"};
+    enum { SIZE = 40 };
+    uint8_t *photos = load_photos(SIZE);
+    for (size_t i = 0; i < EFF_COUNT(names); i++) {
+        EffGraph *g = random_network(names[i], SIZE);
+        EffCompiled *int8 = quantize(g, SIZE, 2), *f32 = NULL;
+        assert_int_equal(eff_compile_float(&f32, g), EFF_OK);
+        const uint64_t wanted = digest(int8, "c", 1, photos, SIZE), wanted_f32 = digest(f32, "c", 1, photos, SIZE);
+        int n_levels = 0;
+        for (size_t level = 0; eff_cpu_level_at(level) != NULL; level++) {
+            unsigned flags;
+            if (eff_cpu_level_find(&flags, eff_cpu_level_at(level)) != EFF_OK)
+                continue;
+            n_levels++;
+            for (int n_threads = 1; n_threads <= 3; n_threads += 2) {
+                assert_true(digest(int8, eff_cpu_level_at(level), n_threads, photos, SIZE) == wanted);
+                assert_true(digest(f32, eff_cpu_level_at(level), n_threads, photos, SIZE) == wanted_f32);
+            }
+        }
+        print_message("%s: equal at %d levels of this CPU\n", names[i], n_levels);
+        eff_compiled_free(int8);
+        eff_compiled_free(f32);
+        eff_graph_free(g);
+    }
+    free(photos);
+}
+
+static void errors_are_small(void **state)
+{
+    (void)state;
+    EffGraph *g = random_network("efficientnet-b0", 96);
+    EffCompiled *c = quantize(g, 96, 0);
+    const EffNodeReport *row, *last = NULL;
+    size_t n = 0;
+    for (; (row = eff_compiled_report(c, n)) != NULL; n++) {
+        if (row->sqnr_db < 5) /* gains over 2^4 a layer, and one scale a tensor: far worse than trained networks */
+            fail_msg("%s (%s): %.1f dB", row->name, row->type, row->sqnr_db);
+        if (row->act[0] != '\0') /* the activation costs less than the rounding after it */
+            assert_true(row->act_sqnr_db >= row->act_u8_sqnr_db + 5.9 || strcmp(row->act, "interp") == 0);
+        last = row;
+    }
+    assert_true(n > 100);
+    assert_string_equal(last->name, "/classifier/Gemm");
+    assert_true(last->cosine > 0.99);
+    eff_compiled_free(c);
+    eff_graph_free(g);
+}
+
+/* ---- What is refused ---- */
+
+static EffStatus get_nothing(void *ctx, size_t i, uint8_t *pixels)
+{
+    (void)ctx;
+    (void)pixels;
+    return i < 2 ? (memset(pixels, 0, 48 * 48 * 3), EFF_OK) : EFF_ERR_IO;
+}
+
+static int stop_at_once(void *ctx, const char *phase, size_t done, size_t total)
+{
+    (void)ctx;
+    (void)phase;
+    return done <= total;
+}
+
+static void failures_are_reported(void **state)
+{
+    (void)state;
+    int size = 48;
+    EffGraph *g = random_network("lite0", size);
+    EffCompiled *c = NULL;
+    const EffPictures none = {.n = 0, .get = get_synthetic, .ctx = &size};
+    assert_int_equal(eff_quantize(&c, g, &none, NULL), EFF_ERR_ARG);
+    const EffPictures broken = {.n = 4, .get = get_nothing};
+    assert_int_equal(eff_quantize(&c, g, &broken, NULL), EFF_ERR_IO);
+    const EffPictures good = {.n = 4, .get = get_synthetic, .ctx = &size};
+    const EffQuantizeOptions stopped = {.progress = stop_at_once};
+    assert_int_equal(eff_quantize(&c, g, &good, &stopped), EFF_ERR_INTERRUPTED);
+    /* One colour only: every range is a point. */
+    const EffPictures black = {.n = 2, .get = get_nothing};
+    assert_int_equal(eff_quantize(&c, g, &black, NULL), EFF_OK);
+    eff_compiled_free(c);
+    eff_graph_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requantization_keeps_its_promises),
+        cmocka_unit_test(copies_cover_their_range),
+        cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(logits_are_the_same_at_every_level),
+        cmocka_unit_test(errors_are_small),
+        cmocka_unit_test(failures_are_reported),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
