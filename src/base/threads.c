@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread pool: workers take pieces of the loop from a shared counter. Between loops they spin for some microseconds, since the
- * next one usually follows at once, and then sleep on a condition.
+ * Thread pool: workers take pieces of the loop from a shared counter. Between loops they spin for some microseconds,
+ * since the next one usually follows at once, and then sleep on a condition. The caller waits for those that have
+ * joined the loop, not for those that come too late: on a busy machine that may be a time slice.
  */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/threads.h"
@@ -26,7 +27,8 @@ struct EffPool {
     pthread_cond_t start, done;
     atomic_uint_fast64_t generation; /* of the loop; each new one wakes the workers */
     atomic_bool stop;
-    atomic_int n_busy; /* workers that have not finished this generation */
+    bool open;           /* workers may still join this generation */
+    atomic_int n_joined; /* workers at work on it */
     eff_task_fn *fn;
     void *ctx;
     size_t n_items, grain;
@@ -78,11 +80,16 @@ static void *worker_main(void *arg)
         while (atomic_load(&pool->generation) == seen && !atomic_load(&pool->stop))
             pthread_cond_wait(&pool->start, &pool->lock);
         seen = atomic_load(&pool->generation);
+        const bool join = pool->open;
+        if (join)
+            atomic_fetch_add(&pool->n_joined, 1);
         pthread_mutex_unlock(&pool->lock);
         if (atomic_load(&pool->stop))
             return NULL;
+        if (!join)
+            continue;
         take_pieces(pool, me.index);
-        if (atomic_fetch_sub(&pool->n_busy, 1) == 1) {
+        if (atomic_fetch_sub(&pool->n_joined, 1) == 1) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
             pthread_mutex_unlock(&pool->lock);
@@ -140,17 +147,20 @@ void eff_pool_run(EffPool *pool, size_t n_items, size_t grain, eff_task_fn *fn, 
     pool->n_items = n_items;
     pool->grain = grain;
     atomic_store(&pool->next, 0);
-    atomic_store(&pool->n_busy, pool->n_started);
+    pool->open = true;
     atomic_fetch_add(&pool->generation, 1);
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
     take_pieces(pool, 0);
-    for (int i = 0; i < SPINS && atomic_load(&pool->n_busy) > 0; i++)
+    pthread_mutex_lock(&pool->lock);
+    pool->open = false;
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 0; i < SPINS && atomic_load(&pool->n_joined) > 0; i++)
         eff_cpu_relax();
-    if (atomic_load(&pool->n_busy) == 0)
+    if (atomic_load(&pool->n_joined) == 0)
         return;
     pthread_mutex_lock(&pool->lock);
-    while (atomic_load(&pool->n_busy) > 0)
+    while (atomic_load(&pool->n_joined) > 0)
         pthread_cond_wait(&pool->done, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
