@@ -6,7 +6,7 @@
 
 A case is a file in cases/: lines starting with '%' prepare (shell), one line '$ COMMAND' runs, then come 'exit N', the
 expected stdout after '--- stdout' and stderr after '--- stderr'. '@weights' skips a case when `effnet pull
-efficientnet-lite0` has not been run. Commands run in an empty folder with an empty cache (except @weights), where
+efficientnet-lite0` has not been run. Commands run in an empty folder with an empty cache (for @weights one with those weights), where
 $ROOT is the source tree. Milliseconds and rates come out as '#', the folder as TMP, the source tree as ROOT.
 --update writes what came out: read the difference before committing it.
 """
@@ -56,12 +56,19 @@ def run(case, effnet):
     with tempfile.TemporaryDirectory() as tmp:
         env = {
             "PATH": f"{effnet.parent}:{os.environ['PATH']}", "HOME": tmp, "ROOT": str(ROOT), "LC_ALL": "C",
-            "EFFNET_CACHE": os.environ["WEIGHTS_CACHE"] if case["weights"] else f"{tmp}/cache",
+            "EFFNET_CACHE": f"{tmp}/cache",
         }
+        if case["weights"]:  # the float weights alone, whatever else the user's cache holds
+            models = pathlib.Path(tmp, "cache", "models", "efficientnet-lite0")
+            models.mkdir(parents=True)
+            for weights in pathlib.Path(os.environ["WEIGHTS_CACHE"], "models", "efficientnet-lite0").glob("*.pth"):
+                (models / weights.name).symlink_to(weights)
         env |= {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
+        work = pathlib.Path(tmp, "work")
+        work.mkdir()
         for line in case["setup"]:
-            subprocess.run(["sh", "-c", line], cwd=tmp, env=env, check=True)
-        done = subprocess.run(["sh", "-c", case["command"]], cwd=tmp, env=env, capture_output=True, timeout=120,
+            subprocess.run(["sh", "-c", line], cwd=work, env=env, check=True)
+        done = subprocess.run(["sh", "-c", case["command"]], cwd=work, env=env, capture_output=True, timeout=120,
                               stdin=subprocess.DEVNULL)
         return done.returncode, normalize(done.stdout.decode(), tmp), normalize(done.stderr.decode(), tmp)
 
