@@ -32,6 +32,11 @@ static json_t *json_path(const char *path)
     return text;
 }
 
+static const char *type_of(const Model *m)
+{
+    return m->info->is_int8 ? "int8" : "float32";
+}
+
 static ExitCode print_json(const Args *a, const ModelSession *s, const char *path, const int *top, const double *prob,
                            int k)
 {
@@ -40,10 +45,10 @@ static ExitCode print_json(const Args *a, const ModelSession *s, const char *pat
     for (int i = 0; i < k; i++)
         json_array_append_new(list, json_pack("{s:i,s:s,s:f}", "class", top[i], "label",
                                               model_label(s->model, top[i], buffer), "prob", prob[top[i]]));
-    return output_json(a,
-                       json_pack("{s:o,s:s,s:o,s:f,s:f,s:f,s:f}", "file", json_path(path), "model", s->model->title,
-                                 "top", list, "time_ms", s->decode_ms + s->preprocess_ms + s->inference_ms, "decode_ms",
-                                 s->decode_ms, "preprocess_ms", s->preprocess_ms, "inference_ms", s->inference_ms));
+    return output_json(a, json_pack("{s:o,s:s,s:s,s:o,s:f,s:f,s:f,s:f}", "file", json_path(path), "model",
+                                    s->model->title, "type", type_of(s->model), "top", list, "time_ms",
+                                    s->decode_ms + s->preprocess_ms + s->inference_ms, "decode_ms", s->decode_ms,
+                                    "preprocess_ms", s->preprocess_ms, "inference_ms", s->inference_ms));
 }
 
 static void print_text(const ModelSession *s, const char *path, const int *top, const double *prob, int k)
@@ -53,8 +58,8 @@ static void print_text(const ModelSession *s, const char *path, const int *top, 
     printf("%s%s%s\n", colour ? "\033[1m" : "", path, colour ? "\033[0m" : "");
     for (int i = 0; i < k; i++)
         printf("  %6.2f %%  %s (%d)\n", 100 * prob[top[i]], model_label(s->model, top[i], buffer), top[i]);
-    printf("  decode %.1f ms, preprocess %.1f ms, inference %.1f ms\n", s->decode_ms, s->preprocess_ms,
-           s->inference_ms);
+    printf("  decode %.1f ms, preprocess %.1f ms, inference %.1f ms (%s)\n", s->decode_ms, s->preprocess_ms,
+           s->inference_ms, type_of(s->model));
 }
 
 static ExitCode classify_all(const Args *a, const Model *m, const Dataset *pictures, int k, int n_threads)
