@@ -171,7 +171,7 @@ def ort_int8(onnx_file, calibration, photos, work):
             return None if path is None else {"image": load(path)}
 
     prepared, quantized = work / "prepared.onnx", work / "int8.onnx"
-    quant_pre_process(str(onnx_file), str(prepared))
+    quant_pre_process(str(onnx_file), str(prepared), skip_symbolic_shape=True)
     quantize_static(str(prepared), str(quantized), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                     calibrate_method=CalibrationMethod.MinMax)
