@@ -93,6 +93,7 @@ EffStatus eff_graph_add_node(EffGraph *g, const EffNode *node, int *out)
     copy.module = node->module != NULL ? eff_strdup(node->module) : NULL;
     if (copy.name == NULL || (node->module != NULL && copy.module == NULL)) {
         eff_free(copy.name);
+        eff_free(copy.module);
         return eff_fail_nomem(64, "a node's name");
     }
     for (int i = 0; i < copy.n_inputs; i++)
