@@ -6,17 +6,20 @@
     compare_accuracy.py --photos DIR [--effnet build/effnet] [--onnx lite0.onnx]
 
 DIR holds photos named INDEX_anything.jpg, INDEX being the class. In name order, photos at even positions are half A,
-the others half B. Each engine calibrates on one half and is tested on the other, then the halves swap. All engines start
-from the same float network, which is rebuilt here as ONNX; the run stops unless its logits equal effnet's.
+the others half B. Each engine calibrates on one half and is tested on the other, then the halves swap. All start from
+the same float network, which is rebuilt here as ONNX; the run stops unless each engine's float logits equal effnet's.
 
 Columns: share of photos where int8 and float name the same class, mean KL(float || int8), SQNR of a photo's 1000 logits
 (median and 5th percentile), photos that only float (lost) or only int8 (gained) gets right.
 
-Needs numpy, pillow and onnx, and onnxruntime for the check. Without NNCF and OpenVINO their rows are left out.
+Needs numpy and pillow; onnx and onnxruntime for ONNX Runtime, onnx, nncf and openvino for NNCF. An engine that isn't
+installed is left out.
 """
 import argparse
 import collections
 import contextlib
+import importlib.metadata
+import importlib.util
 import json
 import pathlib
 import pickle
@@ -30,7 +33,9 @@ from PIL import Image
 MODEL = "efficientnet-lite0"
 SIZE, RESIZED = 224, 256  # 256 is floor(224 / 0.875)
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+SKIPS = {2, 4, 6, 7, 9, 10, 12, 13, 14}  # blocks that keep the shape
 BN_EPS = 1e-3
+FOLDS = ("A", "B"), ("B", "A")  # calibrates, tests
 TOLERANCE = 1e-3  # largest difference of a float logit between effnet and the ONNX network
 
 
@@ -117,12 +122,10 @@ class OnnxNet:
             y = self.conv(y, name + "_expand_conv", name + "_bn0")
         y = self.conv(y, name + "_depthwise_conv", name + "_bn1", STRIDES[i], depthwise=True)
         y = self.conv(y, name + "_project_conv", name + "_bn2", relu6=False)
-        first = self.w.get(name + "_expand_conv.weight", self.w[name + "_depthwise_conv.weight"])
-        skips = STRIDES[i] == 1 and first.shape[1] == self.w[name + "_project_conv.weight"].shape[0]
-        return self.node("Add", [y, x], name + "add") if skips else y
+        return self.node("Add", [y, x], name + "add") if i in SKIPS else y
 
-    def model(self):
-        from onnx import TensorProto, checker, helper
+    def save(self, path):
+        from onnx import TensorProto, checker, helper, save
         x = self.conv("image", "_conv_stem", "_bn0", 2)
         for i in range(len(STRIDES)):
             x = self.block(x, i)
@@ -135,7 +138,7 @@ class OnnxNet:
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, self.w["_fc.bias"].size])], self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         checker.check_model(model)
-        return model
+        save(model, path)
 
 
 def load(path):
@@ -150,55 +153,60 @@ def load(path):
     return np.ascontiguousarray(x.transpose(2, 0, 1)[None])
 
 
-def ort_logits(model, photos):
-    import onnxruntime as ort
-    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, {"image": load(p)})[0] for p in photos])
+class OnnxRuntime:
+    """Static QDQ: a scale a channel, u8 activations, s8 weights, min-max ranges."""
+
+    packages = "onnxruntime", "onnx"
+
+    @staticmethod
+    def logits(model, photos):
+        import onnxruntime as ort
+        session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run(None, {"image": load(p)})[0] for p in photos])
+
+    @staticmethod
+    def quantize(model, photos, work):
+        from onnxruntime.quantization import (CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType,
+                                              quantize_static)
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        class Reader(CalibrationDataReader):
+            def __init__(self):
+                self.left = iter(photos)
+
+            def get_next(self):
+                path = next(self.left, None)
+                return None if path is None else {"image": load(path)}
+
+        prepared, quantized = work / "prepared.onnx", work / "int8.onnx"
+        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        quantize_static(str(prepared), str(quantized), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                        calibrate_method=CalibrationMethod.MinMax)
+        return quantized
 
 
-def ort_int8(onnx_file, calibration, photos, work):
-    """ONNX Runtime: static QDQ, a scale a channel, u8 activations, s8 weights, min-max ranges."""
-    from onnxruntime.quantization import (CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType,
-                                          quantize_static)
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+class Nncf:
+    """The mixed preset, all else by default. OpenVINO runs it, in float32 (not bfloat16) where it isn't int8."""
 
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.left = iter(calibration)
+    packages = "nncf", "openvino", "onnx"
 
-        def get_next(self):
-            path = next(self.left, None)
-            return None if path is None else {"image": load(path)}
+    @staticmethod
+    def logits(model, photos):
+        import openvino
+        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return np.concatenate([compiled(load(p))[0] for p in photos])
 
-    prepared, quantized = work / "prepared.onnx", work / "int8.onnx"
-    quant_pre_process(str(onnx_file), str(prepared), skip_symbolic_shape=True)
-    quantize_static(str(prepared), str(quantized), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                    calibrate_method=CalibrationMethod.MinMax)
-    return ort_logits(quantized, photos)
+    @staticmethod
+    def quantize(model, photos, _work):
+        import nncf
+        import openvino
+        return nncf.quantize(openvino.convert_model(str(model)), nncf.Dataset(photos, load),
+                             preset=nncf.QuantizationPreset.MIXED, subset_size=len(photos))
 
 
-def nncf_int8(onnx_file, calibration, photos, _work):
-    """NNCF: mixed preset, all else by default, run by OpenVINO with float32 for what stays float."""
-    import nncf
-    import openvino
-    model = nncf.quantize(openvino.convert_model(str(onnx_file)), nncf.Dataset(calibration, load),
-                          preset=nncf.QuantizationPreset.MIXED, subset_size=len(calibration))
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.concatenate([compiled(load(p))[0] for p in photos])
-
-
-PEERS = {"ONNX Runtime": (ort_int8, ("onnxruntime", "onnx")), "NNCF": (nncf_int8, ("nncf", "openvino"))}
-
-
-def version(packages):
-    """The version of the first package, or None when one of them is missing."""
-    from importlib import metadata
-    try:
-        return [metadata.version(p) for p in packages][0]
-    except metadata.PackageNotFoundError as e:
-        print(f"{packages[0]}: skipped: {e.name} isn't installed", file=sys.stderr)
-        return None
+def missing(packages):
+    return [p for p in packages if importlib.util.find_spec(p) is None]
 
 
 def effnet(program, *args):
@@ -220,13 +228,9 @@ def measure(a, b, labels):
             "gained": ~right_a & right_b, "float": right_a, "int8": right_b}
 
 
-def pooled(folds):
-    return {key: np.concatenate([fold[key] for fold in folds]) for key in folds[0]}
-
-
 def row(name, fold, m):
     p5, p50 = np.percentile(m["sqnr"], (5, 50))
-    return (f"{name:22s} {fold:8s} {m['kl'].size:5d} {m['agreement'].mean():9.1f} {m['kl'].mean():9.5f} "
+    return (f"{name:20s} {fold:7s} {m['kl'].size:5d} {m['agreement'].mean():9.1f} {m['kl'].mean():9.5f} "
             f"{p50:9.2f} {p5:8.2f} {m['lost'].sum():5d} {m['gained'].sum():6d} "
             f"{100 * m['float'].mean():10.1f} {100 * m['int8'].mean():9.1f}")
 
@@ -237,8 +241,48 @@ def check_ours(said, m, where):
             "sqnr_db_p50": np.percentile(m["sqnr"], 50), "sqnr_db_p5": np.percentile(m["sqnr"], 5),
             "lost": m["lost"].sum(), "gained": m["gained"].sum()}
     for key, value in ours.items():
-        if abs(said[key] - value) > 1e-3 * max(1, abs(value)):
+        if not np.isclose(said[key], value, rtol=1e-4):
             sys.exit(f"{where}: effnet says {key} {said[key]}, its logits say {value}")
+
+
+def split(folder, work):
+    """Returns the photos and the labels of each half, and links the halves into folders of `work` for effnet."""
+    photos = sorted(folder.resolve().glob("[0-9]*_*.jpg"))
+    if len(photos) < 2:
+        sys.exit(f"{folder}: no photos named INDEX_anything.jpg")
+    halves = {"A": photos[0::2], "B": photos[1::2]}
+    for h, half in halves.items():
+        (work / h).mkdir()
+        for p in half:
+            (work / h / p.name).symlink_to(p)
+    return halves, {h: np.array([int(p.name.split("_")[0]) for p in half]) for h, half in halves.items()}
+
+
+def run_effnet(program, reference, labels, work):
+    """Returns [(fold, measures)]."""
+    folds = []
+    for calib, test in FOLDS:
+        effnet(program, "quantize", MODEL, "--calib", work / calib, "-o", work / "int8.bin", "-q")
+        said = effnet(program, "eval", MODEL, work / "int8.bin", "--data", work / test, "--json", "-q",
+                      "--save-logits", work / "int8.npy")
+        m = measure(reference[test], np.load(work / "int8.npy"), labels[test])
+        check_ours(json.loads(said), m, f"{calib} -> {test}")
+        folds.append((f"{calib} -> {test}", m))
+    return folds
+
+
+def run_peer(peer, model, halves, reference, labels, work):
+    """Returns [(fold, measures)]; stops unless the engine's float logits are effnet's."""
+    folds = []
+    for calib, test in FOLDS:
+        worst = np.abs(peer.logits(model, halves[test]) - reference[test]).max()
+        print(f"{peer.__name__}, half {test}: float logits differ from effnet's by at most {worst:.1e}")
+        if not worst < TOLERANCE:
+            sys.exit("the float networks differ: nothing to compare")
+        quantized = peer.quantize(model, halves[calib], work)
+        m = measure(reference[test], peer.logits(quantized, halves[test]), labels[test])
+        folds.append((f"{calib} -> {test}", m))
+    return folds
 
 
 def main():
@@ -247,53 +291,33 @@ def main():
     ap.add_argument("--effnet", default="effnet", help="the program (default: the one on PATH)")
     ap.add_argument("--onnx", type=pathlib.Path, help="keep the float network here")
     args = ap.parse_args()
-    photos = sorted(args.photos.resolve().glob("[0-9]*_*.jpg"))
-    if len(photos) < 2:
-        sys.exit(f"{args.photos}: no photos named INDEX_anything.jpg")
-    halves = {"A": photos[0::2], "B": photos[1::2]}
-    labels = {h: np.array([int(p.name.split("_")[0]) for p in half]) for h, half in halves.items()}
-    with tempfile.TemporaryDirectory() as tmp:
+    seen = {}
+    with tempfile.TemporaryDirectory() as tmp, contextlib.redirect_stdout(sys.stderr):
         work = pathlib.Path(tmp)
-        for h, half in halves.items():
-            (work / h).mkdir()
-            for p in half:
-                (work / h / p.name).symlink_to(p)
-
-        import onnx
-        onnx_file = args.onnx or work / "float.onnx"
-        weights = json.loads(effnet(args.effnet, "info", MODEL, "--json"))["file"]
-        onnx.save(OnnxNet(read_legacy_pth(weights)).model(), onnx_file)
+        halves, labels = split(args.photos, work)
         reference = {}
-        for h, half in halves.items():
+        for h in halves:
             effnet(args.effnet, "eval", MODEL, "--float", "--data", work / h, "--save-logits", work / "float.npy", "-q")
             reference[h] = np.load(work / "float.npy")
-            worst = np.abs(ort_logits(onnx_file, half) - reference[h]).max()
-            print(f"float, half {h}: largest difference of a logit between effnet and ONNX {worst:.2g}")
-            if not worst < TOLERANCE:
-                sys.exit("the float networks differ: nothing to compare")
+        version = " ".join(effnet(args.effnet, "version").split()[:2])
+        seen[version] = run_effnet(args.effnet, reference, labels, work)
 
-        seen = {"effnet": []}
-        for calib, test in (("A", "B"), ("B", "A")):
-            effnet(args.effnet, "quantize", MODEL, "--calib", work / calib, "-o", work / "int8.bin", "-q")
-            said = json.loads(effnet(args.effnet, "eval", MODEL, work / "int8.bin", "--data", work / test, "--json", "-q",
-                                     "--save-logits", work / "int8.npy"))
-            m = measure(reference[test], np.load(work / "int8.npy"), labels[test])
-            check_ours(said, m, f"{calib} -> {test}")
-            seen["effnet"].append((f"{calib} -> {test}", m))
-        for name, (run, packages) in PEERS.items():
-            found = version(packages)
-            for calib, test in (("A", "B"), ("B", "A")) if found else ():
-                with contextlib.redirect_stdout(sys.stderr):
-                    logits = run(onnx_file, halves[calib], halves[test], work)
-                seen.setdefault(f"{name} {found}", []).append(
-                    (f"{calib} -> {test}", measure(reference[test], logits, labels[test])))
+        model = args.onnx or work / "float.onnx"
+        for name, peer in (("ONNX Runtime", OnnxRuntime), ("NNCF", Nncf)):
+            if lacks := missing(peer.packages):
+                print(f"{name} is skipped: {', '.join(lacks)} isn't installed")
+                continue
+            weights = json.loads(effnet(args.effnet, "info", MODEL, "--json"))["file"]
+            OnnxNet(read_legacy_pth(weights)).save(model)
+            folds = run_peer(peer, model, halves, reference, labels, work)
+            seen[f"{name} {importlib.metadata.version(peer.packages[0])}"] = folds
 
-    print(f"{'int8':22s} {'fold':8s} {'n':>5s} {'agree %':>9s} {'KL':>9s} {'SQNR p50':>9s} {'p5, dB':>8s} "
+    print(f"{'int8':20s} {'fold':7s} {'n':>5s} {'agree %':>9s} {'KL':>9s} {'SQNR p50':>9s} {'p5, dB':>8s} "
           f"{'lost':>5s} {'gained':>6s} {'float t1 %':>10s} {'int8 t1 %':>9s}")
     for name, folds in seen.items():
         for fold, m in folds:
             print(row(name, fold, m))
-        print(row(name, "pooled", pooled([m for _, m in folds])))
+        print(row(name, "pooled", {key: np.concatenate([m[key] for _, m in folds]) for key in folds[0][1]}))
 
 
 if __name__ == "__main__":

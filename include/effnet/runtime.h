@@ -61,7 +61,8 @@ void eff_session_destroy(EffSession *s);
 typedef struct EffStepTime {
     const char *name, *op;
     uint64_t macs;
-    double seconds; /**< total since eff_session_profile() */
+    double seconds; /**< of all runs since eff_session_profile() */
+    double best;    /**< seconds of the fastest run; 0 before the first */
 } EffStepTime;
 
 /** Start measuring every step of the runs that follow (from zero again when called again). @return EFF_OK or
@@ -70,7 +71,8 @@ EffStatus eff_session_profile(EffSession *s);
 /** The times so far: n_steps of the model's info. Borrowed; NULL before eff_session_profile(). */
 const EffStepTime *eff_session_times(const EffSession *s);
 
-/** Open a compiled model's file and compute its SHA-256 too, which opening alone does not. @return as eff_model_open(). */
+/** Open a compiled model's file and compute its SHA-256 too, which opening alone does not. @return as eff_model_open().
+ */
 EffStatus eff_model_verify(const char *path);
 
 /** What one core of this machine can do, measured in some milliseconds. */

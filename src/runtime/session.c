@@ -78,8 +78,12 @@ void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits,
     for (int i = 0; i < plan->n_steps; i++) {
         const double start = s->times != NULL ? eff_now() : 0;
         run_step(s, i);
-        if (s->times != NULL)
-            s->times[i].seconds += eff_now() - start;
+        if (s->times != NULL) {
+            EffStepTime *time = &s->times[i];
+            const double took = eff_now() - start;
+            time->seconds += took;
+            time->best = time->best == 0 || took < time->best ? took : time->best;
+        }
         for (int k = 0; tap != NULL && k < 2; k++) {
             const int out = plan->steps[i].out[k];
             if (out != EFF_PLAN_NONE)
