@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# `make check`: the quick tests and the fuzz targets under the address and undefined-behaviour sanitizers, the quick
-# tests again under the thread sanitizer. The last line adds both up: "N passed, N failed".
+# `make check`: the quick tests and the fuzz targets under the address and undefined-behaviour sanitizers, those that start
+# threads under the thread sanitizer. The last line adds both up: "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ check() { # DIR SANITIZERS PREFIX SUITE...
         log=$(meson setup "$dir" -Db_sanitize="$sanitizers" -Db_lundef=false) || { printf '%s\n' "$log"; return; }
     fi
     # A failure is in the log that the summary reads.
-    ninja -C "$dir" && $prefix meson test -C "$dir" --no-rebuild --print-errorlogs "$@"
+    ninja -C "$dir" && $prefix meson test -C "$dir" --no-rebuild --timeout-multiplier 4 --print-errorlogs "$@"
 }
 
 # GCC 12's thread sanitizer doesn't know the address layout of newer kernels with much randomization.
@@ -27,5 +27,5 @@ if setarch -R true 2>/dev/null; then
     plain_layout='setarch -R'
 fi
 check build-asan address,undefined '' --suite quick --suite fuzz
-check build-tsan thread "$plain_layout" --suite quick
+check build-tsan thread "$plain_layout" --suite threads
 python3 scripts/test_summary.py build-asan build-tsan
