@@ -167,30 +167,28 @@ static EffFc fully_connected(EffLayerMem *mem, const EffPlan *plan, const EffPla
 
 /* ---- Float layers ---- */
 
-EffF32Conv eff_f32_conv_kind(const EffPlanStep *s)
+static EffConvF32 float_conv(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
 {
-    if (s->groups > 1)
-        return EFF_F32_DEPTHWISE;
-    return s->kernel == 1 && s->stride == 1 ? EFF_F32_POINTWISE : EFF_F32_DENSE;
-}
-
-static const float *float_weights(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s)
-{
-    const float *src = eff_plan_data(plan, s, EFF_DATA_FWGT);
-    const size_t taps = (size_t)(s->kernel * s->kernel), n_out = (size_t)s->out_ch;
-    if (eff_f32_conv_kind(s) != EFF_F32_DEPTHWISE) { /* [o][ky][kx][i] is the matrix of an im2col row already */
-        const size_t n_in = taps * (size_t)s->in_ch;
-        float *packed = take(mem, eff_pw_f32_packed_count(n_in, n_out) * sizeof *packed);
-        if (packed != NULL)
-            eff_pw_f32_pack(packed, src, n_in, n_out);
-        return packed;
-    }
-    float *wgt = take(mem, taps * n_out * sizeof *wgt);
-    for (size_t c = 0; wgt != NULL && c < n_out; c++) { /* [c][ky][kx] to [ky][kx][c] */
-        for (size_t t = 0; t < taps; t++)
-            wgt[t * n_out + c] = src[c * taps + t];
-    }
-    return wgt;
+    const EffPlanTensor *in = &plan->tensors[s->in[0]], *out = eff_step_output(plan, s);
+    EffConvF32 op = {.in_h = in->h,
+                     .in_w = in->w,
+                     .in_ch = s->in_ch,
+                     .out_h = out->h,
+                     .out_w = out->w,
+                     .out_ch = s->out_ch,
+                     .kernel_h = s->kernel,
+                     .kernel_w = s->kernel,
+                     .stride = s->stride,
+                     .pad_top = s->pad_top,
+                     .pad_left = s->pad_left,
+                     .groups = s->groups,
+                     .bias = eff_plan_data(plan, s, EFF_DATA_FBIAS),
+                     .act = (EffActivation)s->fact};
+    float *wgt = k != NULL ? take(mem, eff_conv_f32_packed_count(&op) * sizeof *wgt) : NULL;
+    if (wgt != NULL)
+        eff_conv_f32_pack(wgt, &op, eff_plan_data(plan, s, EFF_DATA_FWGT));
+    op.wgt = wgt;
+    return op;
 }
 
 /* ---- All ---- */
@@ -256,17 +254,13 @@ void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const
         l.fc.scale = eff_plan_data(plan, s, EFF_DATA_SCALE);
         l.fc.bias = eff_plan_data(plan, s, EFF_DATA_FBIAS);
         break;
-    case EFF_STEP_F32_CONV:
-        if (k != NULL)
-            l.f32.wgt = float_weights(mem, plan, s);
-        l.f32.bias = eff_plan_data(plan, s, EFF_DATA_FBIAS);
-        break;
+    case EFF_STEP_F32_CONV: l.f32 = float_conv(mem, plan, s, k); break;
     default: break; /* no data */
     }
     *out = l;
 }
 
-bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlan *plan, const EffPlanStep *s)
+bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlanStep *s)
 {
     const size_t n = (size_t)eff_param_pad(s->out_ch > s->in_ch ? s->out_ch : s->in_ch);
     *each = *shared = 0;
@@ -276,13 +270,10 @@ bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, cons
     case EFF_STEP_FC:
     case EFF_STEP_HEAD: *shared = n * sizeof(int64_t); break;
     case EFF_STEP_QUANT: *shared = n * sizeof(int16_t); break;
-    case EFF_STEP_F32_CONV: {
-        size_t row = (size_t)(s->kernel * s->kernel) * sizeof(float);
-        if (eff_f32_conv_kind(s) == EFF_F32_DENSE && (!eff_mul_size(&row, row, (size_t)s->in_ch) ||
-                                                      !eff_mul_size(each, row, (size_t)eff_step_output(plan, s)->w)))
+    case EFF_STEP_F32_CONV:
+        if (!eff_mul_size(each, eff_conv_f32_row_floats(&layer->f32), sizeof(float)))
             return false;
         break;
-    }
     default: break;
     }
     return *each <= EFF_PLAN_MAX_ARENA && *shared <= EFF_PLAN_MAX_ARENA;

@@ -7,7 +7,7 @@
 #define EFF_FORMAT_LAYER_H
 
 #include "format/plan.h"
-#include "kernels/f32.h"
+#include "kernels/layer_f32.h"
 #include "kernels/stem.h"
 #include "kernels/table.h"
 
@@ -26,14 +26,9 @@ typedef struct EffLayer {
         } fc;
         EffQuant quant; /* QUANT; QUADS uses its zero */
         int64_t pool_mult;
-        struct {
-            const float *wgt, *bias; /* panels for dense, [ky][kx][c] for depthwise convolutions; bias may be NULL */
-        } f32;
+        EffConvF32 f32;
     };
 } EffLayer;
-
-/* How a float convolution runs. */
-typedef enum EffF32Conv { EFF_F32_POINTWISE, EFF_F32_DENSE, EFF_F32_DEPTHWISE } EffF32Conv;
 
 /* Bump allocation in two passes: with base NULL only `used` grows. */
 typedef struct EffLayerMem {
@@ -57,8 +52,6 @@ static inline const EffPlanTensor *eff_step_output(const EffPlan *plan, const Ef
     return &plan->tensors[s->out[s->out[0] == EFF_PLAN_NONE]];
 }
 
-EffF32Conv eff_f32_conv_kind(const EffPlanStep *s);
-
 /*
  * The border cases of one dimension of a stem that occur (eff_stem_case()), ascending: the order of its biases.
  * cases: [EFF_STEM_MAX_KERNEL^2]. @return how many.
@@ -69,7 +62,6 @@ int eff_stem_cases(int *cases, int kernel, int stride, int pad, int size, int ou
 int eff_stem_n_cases(const EffPlan *plan, const EffPlanStep *s);
 
 /* Scratch of a step: bytes for each thread, and bytes shared by all. False beyond EFF_PLAN_MAX_ARENA. */
-bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlan *plan,
-                       const EffPlanStep *step);
+bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlanStep *step);
 
 #endif

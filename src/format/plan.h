@@ -11,6 +11,7 @@
 #define EFF_FORMAT_PLAN_H
 
 #include "effnet/base.h"
+#include "kernels/f32.h"
 #include "kernels/quads.h"
 
 #include <stdbool.h>
@@ -100,16 +101,6 @@ typedef enum EffDataSlot {
     EFF_DATA_FWGT,    /* f32: F32_CONV */
     EFF_N_DATA_SLOTS
 } EffDataSlot;
-
-/* Activations of float steps. */
-typedef enum EffActivation {
-    EFF_ACTIVATION_NONE = 0,
-    EFF_ACTIVATION_RELU,
-    EFF_ACTIVATION_RELU6,
-    EFF_ACTIVATION_SILU,   /* x * sigmoid(x) */
-    EFF_ACTIVATION_HSWISH, /* x * relu6(x + 3) / 6 */
-    EFF_ACTIVATION_SIGMOID
-} EffActivation;
 
 /* Bytes [offset, offset + n_bytes) of the plan's data; n_bytes 0 where the step has no such array. */
 typedef struct EffPlanData {

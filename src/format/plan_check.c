@@ -428,7 +428,7 @@ static EffStatus check_layer(const EffPlan *plan, const EffPlanStep *s, const in
         return eff_fail_nomem(n_bytes, "a layer's parameters");
     eff_layer_build(&layer, &mem, plan, s, readers, NULL);
     EffStatus st = check_values(plan, s, &layer);
-    if (st == EFF_OK && !eff_layer_scratch(&each, &shared, &layer, plan, s))
+    if (st == EFF_OK && !eff_layer_scratch(&each, &shared, &layer, s))
         st =
             eff_fail(EFF_ERR_LIMIT, "it needs more than %llu bytes of scratch", (unsigned long long)EFF_PLAN_MAX_ARENA);
     eff_free(mem.base);

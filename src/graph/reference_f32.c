@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a graph in float32, node by node, in an arena planned ahead. Clear first: each node is one step, and the kernels
- * in kernels/f32.h sum in one fixed order, so that every number of threads gives the same bits.
+ * Runs a graph in float32, node by node, in an arena planned ahead. Clear first: each node is one step, and
+ * kernels/layer_f32.h does the work.
  */
 #include "graph/reference_f32.h"
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "base/threads.h"
-#include "kernels/f32.h"
+#include "kernels/layer_f32.h"
 
 #include <string.h>
 
@@ -17,9 +16,8 @@ typedef struct Step {
     EffShape in, out;
     size_t src[2], dst; /* offsets into the arena, bytes */
     EffActivation act;
-    EffConv conv; /* geometry; its parameters are replaced by the ones below */
-    float *wgt;   /* packed for pw, [kh][kw][c] for dw */
-    float *bias;  /* NULL without */
+    EffConvF32 conv;
+    float *wgt, *bias; /* what conv points to; bias NULL without */
 } Step;
 
 struct EffReference {
@@ -39,48 +37,40 @@ struct EffReferenceSession {
 
 /* ---- Preparing ---- */
 
-static bool is_dense(const EffConv *c)
-{
-    return c->groups == 1;
-}
-
-static EffStatus copy_floats(float **out, const float *data, size_t n)
-{
-    *out = eff_malloc(n * sizeof **out);
-    if (*out == NULL)
-        return eff_fail_nomem(n * sizeof **out, "weights");
-    memcpy(*out, data, n * sizeof **out);
-    return EFF_OK;
-}
-
 static EffStatus prepare_conv(EffReference *r, Step *s, const EffNode *node)
 {
     const EffConv *c = &node->conv;
     if (c->wgt.data == NULL)
         return eff_fail(EFF_ERR_ARG, "%s: the network has no weights yet; load some first", node->name);
-    const size_t taps = (size_t)c->kernel_h * (size_t)c->kernel_w;
-    EffStatus st = EFF_OK;
-    if (is_dense(c)) { /* [o][kh][kw][i] is the matrix of an im2col row already */
-        const size_t k = taps * (size_t)c->in_ch;
-        s->wgt = eff_malloc(eff_pw_f32_packed_count(k, (size_t)c->out_ch) * sizeof *s->wgt);
-        if (s->wgt == NULL)
-            return eff_fail_nomem(k * (size_t)c->out_ch * sizeof *s->wgt, "packed weights");
-        eff_pw_f32_pack(s->wgt, c->wgt.data, k, (size_t)c->out_ch);
-        const size_t row = k * (size_t)s->out.w;
-        if (!eff_conv_is_pointwise(c) && row > r->row_floats)
-            r->row_floats = row;
-    } else if (eff_conv_is_depthwise(c)) { /* [c][kh][kw] to [kh][kw][c] */
-        if ((st = copy_floats(&s->wgt, c->wgt.data, c->wgt.n)) != EFF_OK)
-            return st;
-        for (size_t ch = 0; ch < (size_t)c->out_ch; ch++) {
-            for (size_t t = 0; t < taps; t++)
-                s->wgt[t * (size_t)c->out_ch + ch] = c->wgt.data[ch * taps + t];
-        }
-    } else {
+    if (c->groups != 1 && !eff_conv_is_depthwise(c))
         return eff_fail(EFF_ERR_UNSUPPORTED, "%s: %d groups for %d channels; dense and depthwise convolutions run",
                         node->name, c->groups, c->in_ch);
-    }
-    return c->has_bias ? copy_floats(&s->bias, c->bias.data, c->bias.n) : EFF_OK;
+    s->conv = (EffConvF32){.in_h = s->in.h,
+                           .in_w = s->in.w,
+                           .in_ch = c->in_ch,
+                           .out_h = s->out.h,
+                           .out_w = s->out.w,
+                           .out_ch = c->out_ch,
+                           .kernel_h = c->kernel_h,
+                           .kernel_w = c->kernel_w,
+                           .stride = c->stride,
+                           .pad_top = c->pad_top,
+                           .pad_left = c->pad_left,
+                           .groups = c->groups,
+                           .act = node->act};
+    const size_t n_wgt = eff_conv_f32_packed_count(&s->conv), row = eff_conv_f32_row_floats(&s->conv);
+    r->row_floats = row > r->row_floats ? row : r->row_floats;
+    if ((s->wgt = eff_calloc(n_wgt, sizeof *s->wgt)) == NULL)
+        return eff_fail_nomem(n_wgt * sizeof *s->wgt, "packed weights");
+    eff_conv_f32_pack(s->wgt, &s->conv, c->wgt.data);
+    s->conv.wgt = s->wgt;
+    if (!c->has_bias)
+        return EFF_OK;
+    if ((s->bias = eff_calloc(c->bias.n, sizeof *s->bias)) == NULL)
+        return eff_fail_nomem(c->bias.n * sizeof *s->bias, "biases");
+    memcpy(s->bias, c->bias.data, c->bias.n * sizeof *s->bias);
+    s->conv.bias = s->bias;
+    return EFF_OK;
 }
 
 static EffStatus plan_arena(EffReference *r, const EffGraph *g)
@@ -134,11 +124,8 @@ EffStatus eff_reference_create(EffReference **out, const EffGraph *g)
             .op = node->op, .in = g->values[node->in[0]].shape, .out = g->values[node->out].shape, .act = node->act};
         if (node->op == EFF_OP_BATCHNORM)
             st = eff_fail(EFF_ERR_ARG, "%s: fold BatchNorm first (eff_graph_optimize)", node->name);
-        if (node->op == EFF_OP_CONV) {
-            s->conv = node->conv;
-            s->conv.wgt = s->conv.bias = (EffParam){0};
+        if (node->op == EFF_OP_CONV)
             st = prepare_conv(r, s, node);
-        }
     }
     if (st == EFF_OK)
         st = plan_arena(r, g);
@@ -200,161 +187,16 @@ void eff_reference_session_free(EffReferenceSession *s)
 
 /* ---- Running ---- */
 
-typedef struct Task {
-    const Step *step;
-    const float *src, *src2;
-    float *dst;
-    EffReferenceSession *session;
-} Task;
-
-static void activate(EffActivation act, float *x, size_t n)
+static void run_step(EffReferenceSession *session, const Step *s, float *dst, const float *src, const float *src2)
 {
-    switch (act) {
-    case EFF_ACTIVATION_NONE: break;
-    case EFF_ACTIVATION_RELU: eff_relu_f32(x, n); break;
-    case EFF_ACTIVATION_RELU6: eff_relu6_f32(x, n); break;
-    case EFF_ACTIVATION_SILU: eff_silu_f32(x, n); break;
-    case EFF_ACTIVATION_HSWISH: eff_hswish_f32(x, n); break;
-    case EFF_ACTIVATION_SIGMOID: eff_sigmoid_f32(x, n); break;
-    }
-}
-
-static EffPwF32 pw_of(const Step *s, size_t n_in)
-{
-    return (EffPwF32){.n_in = n_in,
-                      .n_out = (size_t)s->out.c,
-                      .src_stride = n_in,
-                      .dst_stride = (size_t)s->out.c,
-                      .packed = s->wgt,
-                      .bias = s->bias};
-}
-
-static size_t n_panels(const Step *s)
-{
-    return ((size_t)s->out.c + EFF_F32_N_TILE - 1) / EFF_F32_N_TILE;
-}
-
-static void run_pw_pixels(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    (void)worker;
-    const size_t n_in = (size_t)t->step->in.c, n_out = (size_t)t->step->out.c;
-    const EffPwF32 op = pw_of(t->step, n_in);
-    eff_pw_f32(&op, t->src + begin * n_in, t->dst + begin * n_out, end - begin, 0, n_panels(t->step));
-    activate(t->step->act, t->dst + begin * n_out, (end - begin) * n_out);
-}
-
-/* Few pixels (the classifier has one): split by output channels instead. */
-static void run_pw_panels(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    (void)worker;
-    const EffPwF32 op = pw_of(t->step, (size_t)t->step->in.c);
-    eff_pw_f32(&op, t->src, t->dst, (size_t)t->step->out.h * (size_t)t->step->out.w, begin, end);
-}
-
-static void run_dw_rows(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const Step *s = t->step;
-    (void)worker;
-    const EffDwF32 op = {.in_h = s->in.h,
-                         .in_w = s->in.w,
-                         .out_h = s->out.h,
-                         .out_w = s->out.w,
-                         .channels = s->out.c,
-                         .kernel_h = s->conv.kernel_h,
-                         .kernel_w = s->conv.kernel_w,
-                         .stride = s->conv.stride,
-                         .pad_top = s->conv.pad_top,
-                         .pad_left = s->conv.pad_left,
-                         .wgt = s->wgt,
-                         .bias = s->bias};
-    eff_dw_f32(&op, t->src, t->dst, (int)begin, (int)end);
-    const size_t row = (size_t)s->out.w * (size_t)s->out.c;
-    activate(s->act, t->dst + begin * row, (end - begin) * row);
-}
-
-/* The taps of one output row as a matrix [out_w][kh * kw * c]; taps outside the picture are 0. */
-static void im2col_row(const Step *s, const float *src, float *row, int y)
-{
-    const size_t c = (size_t)s->in.c;
-    for (int x = 0; x < s->out.w; x++) {
-        for (int ky = 0; ky < s->conv.kernel_h; ky++) {
-            const int in_y = y * s->conv.stride - s->conv.pad_top + ky;
-            for (int kx = 0; kx < s->conv.kernel_w; kx++, row += c) {
-                const int in_x = x * s->conv.stride - s->conv.pad_left + kx;
-                if (in_y < 0 || in_y >= s->in.h || in_x < 0 || in_x >= s->in.w)
-                    memset(row, 0, c * sizeof *row);
-                else
-                    memcpy(row, src + ((size_t)in_y * (size_t)s->in.w + (size_t)in_x) * c, c * sizeof *row);
-            }
-        }
-    }
-}
-
-static void run_dense_rows(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Task *t = ctx;
-    const Step *s = t->step;
-    float *cols = t->session->rows + (size_t)worker * t->session->ref->row_floats;
-    const EffPwF32 op = pw_of(s, (size_t)(s->conv.kernel_h * s->conv.kernel_w) * (size_t)s->in.c);
-    const size_t row = (size_t)s->out.w * (size_t)s->out.c;
-    for (size_t y = begin; y < end; y++) {
-        im2col_row(s, t->src, cols, (int)y);
-        eff_pw_f32(&op, cols, t->dst + y * row, (size_t)s->out.w, 0, n_panels(s));
-        activate(s->act, t->dst + y * row, row);
-    }
-}
-
-static void run_conv(EffReferenceSession *session, Task *t)
-{
-    enum { GRAIN_PIXELS = 32, GRAIN_PANELS = 8, GRAIN_ROWS = 4 };
-    const Step *s = t->step;
-    const size_t n_pixels = (size_t)s->out.h * (size_t)s->out.w;
-    if (eff_conv_is_depthwise(&s->conv)) {
-        eff_pool_run(session->pool, (size_t)s->out.h, GRAIN_ROWS, run_dw_rows, t);
-    } else if (!eff_conv_is_pointwise(&s->conv)) {
-        eff_pool_run(session->pool, (size_t)s->out.h, GRAIN_ROWS, run_dense_rows, t);
-    } else if (n_pixels >= 2 * GRAIN_PIXELS) {
-        eff_pool_run(session->pool, n_pixels, GRAIN_PIXELS, run_pw_pixels, t);
-    } else {
-        eff_pool_run(session->pool, n_panels(s), GRAIN_PANELS, run_pw_panels, t);
-        activate(s->act, t->dst, n_pixels * (size_t)s->out.c);
-    }
-}
-
-static void global_avgpool(const Task *t)
-{
-    const size_t c = (size_t)t->step->in.c, n = (size_t)t->step->in.h * (size_t)t->step->in.w;
-    for (size_t ch = 0; ch < c; ch++) {
-        double sum = 0;
-        for (size_t p = 0; p < n; p++)
-            sum += (double)t->src[p * c + ch];
-        t->dst[ch] = (float)(sum / (double)n);
-    }
-}
-
-static void run_step(EffReferenceSession *session, Task *t)
-{
-    const size_t n = eff_shape_count(t->step->out), c = (size_t)t->step->out.c;
-    switch (t->step->op) {
-    case EFF_OP_CONV: run_conv(session, t); break;
-    case EFF_OP_GLOBAL_AVGPOOL: global_avgpool(t); break;
-    case EFF_OP_ACT:
-        memcpy(t->dst, t->src, n * sizeof *t->dst);
-        activate(t->step->act, t->dst, n);
-        break;
-    case EFF_OP_ADD:
-        for (size_t i = 0; i < n; i++)
-            t->dst[i] = t->src[i] + t->src2[i];
-        break;
-    case EFF_OP_MUL:
-        for (size_t p = 0; p < n; p += c) {
-            for (size_t i = 0; i < c; i++)
-                t->dst[p + i] = t->src[p + i] * t->src2[i];
-        }
-        break;
+    EffPool *pool = session->pool;
+    const size_t n_ch = (size_t)s->out.c, n = eff_shape_count(s->out);
+    switch (s->op) {
+    case EFF_OP_CONV: eff_conv_f32_run(&s->conv, src, dst, pool, session->rows, session->ref->row_floats); break;
+    case EFF_OP_GLOBAL_AVGPOOL: eff_mean_f32(dst, src, (size_t)s->in.h * (size_t)s->in.w, n_ch, pool); break;
+    case EFF_OP_ACT: eff_act_f32(s->act, dst, src, n, pool); break;
+    case EFF_OP_ADD: eff_add_f32(dst, src, src2, n, pool); break;
+    case EFF_OP_MUL: eff_gate_f32(dst, src, src2, n / n_ch, n_ch, pool); break;
     case EFF_OP_BATCHNORM: break; /* refused by eff_reference_create() */
     }
 }
@@ -365,14 +207,11 @@ void eff_reference_run_tapped(EffReferenceSession *session, const float *src, fl
     memcpy(session->arena + r->input_offset, src, eff_shape_count(r->input) * sizeof *src);
     for (int i = 0; i < r->n_steps; i++) {
         const Step *s = &r->steps[i];
-        Task task = {.step = s,
-                     .src = (const float *)(session->arena + s->src[0]),
-                     .src2 = (const float *)(session->arena + s->src[1]),
-                     .dst = (float *)(session->arena + s->dst),
-                     .session = session};
-        run_step(session, &task);
+        float *to = (float *)(session->arena + s->dst);
+        run_step(session, s, to, (const float *)(session->arena + s->src[0]),
+                 (const float *)(session->arena + s->src[1]));
         if (tap != NULL)
-            tap(ctx, i, s->out, task.dst);
+            tap(ctx, i, s->out, to);
     }
     memcpy(dst, session->arena + r->output_offset, r->n_output * sizeof *dst);
 }

@@ -38,6 +38,16 @@ typedef struct EffDwF32 {
 } EffDwF32;
 void eff_dw_f32(const EffDwF32 *op, const float *src, float *dst, int row_begin, int row_end);
 
+/* Stored in files: values stay. */
+typedef enum EffActivation {
+    EFF_ACTIVATION_NONE = 0,
+    EFF_ACTIVATION_RELU,
+    EFF_ACTIVATION_RELU6,
+    EFF_ACTIVATION_SILU,   /* x * sigmoid(x) */
+    EFF_ACTIVATION_HSWISH, /* x * relu6(x + 3) / 6 */
+    EFF_ACTIVATION_SIGMOID
+} EffActivation;
+
 /* In place. exp() is our own polynomial (relative error below 2e-7), so that no libm decides the last bit. */
 void eff_relu_f32(float *x, size_t n);
 void eff_relu6_f32(float *x, size_t n);

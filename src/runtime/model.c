@@ -35,7 +35,7 @@ static EffStatus build_layers(EffModel *m)
     for (size_t i = 0; m->params != NULL && i < n; i++) {
         size_t each, shared;
         eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);
-        eff_layer_scratch(&each, &shared, &m->layers[i], plan, &plan->steps[i]); /* its bounds are proven */
+        eff_layer_scratch(&each, &shared, &m->layers[i], &plan->steps[i]); /* its bounds are proven */
         m->scratch_each = each > m->scratch_each ? each : m->scratch_each;
         m->scratch_shared = shared > m->scratch_shared ? shared : m->scratch_shared;
     }

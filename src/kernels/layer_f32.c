@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Float layers: how each is split among threads. */
+#include "kernels/layer_f32.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+enum { GRAIN_PIXELS = 32, GRAIN_PANELS = 8, GRAIN_ROWS = 4, GRAIN_VALUES = 1 << 14, MEAN_BLOCK = 64 };
+
+void eff_activate_f32(EffActivation act, float *x, size_t n)
+{
+    switch (act) {
+    case EFF_ACTIVATION_NONE: break;
+    case EFF_ACTIVATION_RELU: eff_relu_f32(x, n); break;
+    case EFF_ACTIVATION_RELU6: eff_relu6_f32(x, n); break;
+    case EFF_ACTIVATION_SILU: eff_silu_f32(x, n); break;
+    case EFF_ACTIVATION_HSWISH: eff_hswish_f32(x, n); break;
+    case EFF_ACTIVATION_SIGMOID: eff_sigmoid_f32(x, n); break;
+    }
+}
+
+/* ---- Convolutions ---- */
+
+static bool is_depthwise(const EffConvF32 *op)
+{
+    return op->groups > 1;
+}
+
+/* The picture is the matrix already. */
+static bool is_pointwise(const EffConvF32 *op)
+{
+    return op->groups == 1 && op->kernel_h == 1 && op->kernel_w == 1 && op->stride == 1 && op->pad_top == 0 &&
+           op->pad_left == 0 && op->out_h == op->in_h && op->out_w == op->in_w;
+}
+
+static size_t n_taps(const EffConvF32 *op)
+{
+    return (size_t)op->kernel_h * (size_t)op->kernel_w;
+}
+
+size_t eff_conv_f32_packed_count(const EffConvF32 *op)
+{
+    if (is_depthwise(op))
+        return n_taps(op) * (size_t)op->out_ch;
+    return eff_pw_f32_packed_count(n_taps(op) * (size_t)op->in_ch, (size_t)op->out_ch);
+}
+
+void eff_conv_f32_pack(float *packed, const EffConvF32 *op, const float *wgt)
+{
+    const size_t taps = n_taps(op), n_out = (size_t)op->out_ch;
+    if (!is_depthwise(op)) { /* [o][kh][kw][i] is the matrix of an im2col row already */
+        eff_pw_f32_pack(packed, wgt, taps * (size_t)op->in_ch, n_out);
+        return;
+    }
+    for (size_t c = 0; c < n_out; c++) {
+        for (size_t t = 0; t < taps; t++)
+            packed[t * n_out + c] = wgt[c * taps + t];
+    }
+}
+
+size_t eff_conv_f32_row_floats(const EffConvF32 *op)
+{
+    size_t n = 0;
+    if (is_depthwise(op) || is_pointwise(op))
+        return 0;
+    return eff_mul_size(&n, n_taps(op), (size_t)op->in_ch) && eff_mul_size(&n, n, (size_t)op->out_w) ? n : SIZE_MAX;
+}
+
+typedef struct ConvTask {
+    const EffConvF32 *op;
+    const float *src;
+    float *dst, *rows;
+    size_t row_stride;
+} ConvTask;
+
+static EffPwF32 matrix_of(const EffConvF32 *op)
+{
+    const size_t n_in = n_taps(op) * (size_t)op->in_ch, n_out = (size_t)op->out_ch;
+    return (EffPwF32){
+        .n_in = n_in, .n_out = n_out, .src_stride = n_in, .dst_stride = n_out, .packed = op->wgt, .bias = op->bias};
+}
+
+static size_t n_panels(const EffConvF32 *op)
+{
+    return ((size_t)op->out_ch + EFF_F32_N_TILE - 1) / EFF_F32_N_TILE;
+}
+
+static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ConvTask *t = ctx;
+    const EffPwF32 pw = matrix_of(t->op);
+    float *dst = t->dst + begin * pw.n_out;
+    (void)worker;
+    eff_pw_f32(&pw, t->src + begin * pw.n_in, dst, end - begin, 0, n_panels(t->op));
+    eff_activate_f32(t->op->act, dst, (end - begin) * pw.n_out);
+}
+
+/* Few pixels (the classifier has one): split by output channels instead. */
+static void pw_panels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ConvTask *t = ctx;
+    const EffPwF32 pw = matrix_of(t->op);
+    (void)worker;
+    eff_pw_f32(&pw, t->src, t->dst, (size_t)t->op->out_h * (size_t)t->op->out_w, begin, end);
+}
+
+static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ConvTask *t = ctx;
+    const EffConvF32 *op = t->op;
+    const EffDwF32 dw = {.in_h = op->in_h,
+                         .in_w = op->in_w,
+                         .out_h = op->out_h,
+                         .out_w = op->out_w,
+                         .channels = op->out_ch,
+                         .kernel_h = op->kernel_h,
+                         .kernel_w = op->kernel_w,
+                         .stride = op->stride,
+                         .pad_top = op->pad_top,
+                         .pad_left = op->pad_left,
+                         .wgt = op->wgt,
+                         .bias = op->bias};
+    const size_t row = (size_t)op->out_w * (size_t)op->out_ch;
+    (void)worker;
+    eff_dw_f32(&dw, t->src, t->dst, (int)begin, (int)end);
+    eff_activate_f32(op->act, t->dst + begin * row, (end - begin) * row);
+}
+
+/* The taps of output row y as a matrix [out_w][kernel_h * kernel_w * in_ch]. */
+static void im2col_row(const EffConvF32 *op, const float *src, float *row, int y)
+{
+    const size_t c = (size_t)op->in_ch;
+    for (int x = 0; x < op->out_w; x++) {
+        for (int ky = 0; ky < op->kernel_h; ky++) {
+            const int in_y = y * op->stride - op->pad_top + ky;
+            for (int kx = 0; kx < op->kernel_w; kx++, row += c) {
+                const int in_x = x * op->stride - op->pad_left + kx;
+                if (in_y < 0 || in_y >= op->in_h || in_x < 0 || in_x >= op->in_w)
+                    memset(row, 0, c * sizeof *row);
+                else
+                    memcpy(row, src + ((size_t)in_y * (size_t)op->in_w + (size_t)in_x) * c, c * sizeof *row);
+            }
+        }
+    }
+}
+
+static void dense_rows(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ConvTask *t = ctx;
+    const EffPwF32 pw = matrix_of(t->op);
+    const size_t width = (size_t)t->op->out_w;
+    float *matrix = t->rows + (size_t)worker * t->row_stride;
+    for (size_t y = begin; y < end; y++) {
+        float *dst = t->dst + y * width * pw.n_out;
+        im2col_row(t->op, t->src, matrix, (int)y);
+        eff_pw_f32(&pw, matrix, dst, width, 0, n_panels(t->op));
+        eff_activate_f32(t->op->act, dst, width * pw.n_out);
+    }
+}
+
+void eff_conv_f32_run(const EffConvF32 *op, const float *src, float *dst, EffPool *pool, float *rows, size_t row_stride)
+{
+    ConvTask t = {.op = op, .src = src, .dst = dst, .rows = rows, .row_stride = row_stride};
+    const size_t n_rows = (size_t)op->out_h, n_pixels = n_rows * (size_t)op->out_w;
+    if (is_depthwise(op)) {
+        eff_pool_run(pool, n_rows, GRAIN_ROWS, dw_rows, &t);
+    } else if (!is_pointwise(op)) {
+        eff_pool_run(pool, n_rows, GRAIN_ROWS, dense_rows, &t);
+    } else if (n_pixels >= 2 * GRAIN_PIXELS) {
+        eff_pool_run(pool, n_pixels, GRAIN_PIXELS, pw_pixels, &t);
+    } else {
+        eff_pool_run(pool, n_panels(op), GRAIN_PANELS, pw_panels, &t);
+        eff_activate_f32(op->act, dst, n_pixels * (size_t)op->out_ch);
+    }
+}
+
+/* ---- The rest ---- */
+
+typedef struct ValueTask {
+    float *dst;
+    const float *src, *src2;
+    size_t n_pixels, n_ch;
+    EffActivation act;
+} ValueTask;
+
+static void activate_values(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ValueTask *t = ctx;
+    (void)worker;
+    memcpy(t->dst + begin, t->src + begin, (end - begin) * sizeof *t->dst);
+    eff_activate_f32(t->act, t->dst + begin, end - begin);
+}
+
+void eff_act_f32(EffActivation act, float *dst, const float *src, size_t n, EffPool *pool)
+{
+    ValueTask t = {.dst = dst, .src = src, .act = act};
+    eff_pool_run(pool, n, GRAIN_VALUES, activate_values, &t);
+}
+
+static void add_values(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ValueTask *t = ctx;
+    const float *a = t->src, *b = t->src2;
+    float *dst = t->dst;
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        dst[i] = a[i] + b[i];
+}
+
+void eff_add_f32(float *dst, const float *a, const float *b, size_t n, EffPool *pool)
+{
+    ValueTask t = {.dst = dst, .src = a, .src2 = b};
+    eff_pool_run(pool, n, GRAIN_VALUES, add_values, &t);
+}
+
+static void gate_pixels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ValueTask *t = ctx;
+    const float *src = t->src, *gate = t->src2;
+    const size_t n_ch = t->n_ch;
+    float *dst = t->dst;
+    (void)worker;
+    for (size_t p = begin; p < end; p++) {
+        for (size_t c = 0; c < n_ch; c++)
+            dst[p * n_ch + c] = src[p * n_ch + c] * gate[c];
+    }
+}
+
+void eff_gate_f32(float *dst, const float *src, const float *gate, size_t n_pixels, size_t n_ch, EffPool *pool)
+{
+    ValueTask t = {.dst = dst, .src = src, .src2 = gate, .n_ch = n_ch};
+    eff_pool_run(pool, n_pixels, GRAIN_VALUES / n_ch + 1, gate_pixels, &t);
+}
+
+/* Blocks of channels; each mean is one sum, pixel after pixel. */
+static void mean_blocks(void *ctx, size_t begin, size_t end, int worker)
+{
+    const ValueTask *t = ctx;
+    (void)worker;
+    for (size_t first = begin * MEAN_BLOCK; begin < end; begin++, first += MEAN_BLOCK) {
+        const size_t width = t->n_ch - first < MEAN_BLOCK ? t->n_ch - first : MEAN_BLOCK;
+        double sums[MEAN_BLOCK] = {0};
+        const float *src = t->src + first;
+        for (size_t p = 0; p < t->n_pixels; p++, src += t->n_ch) {
+            for (size_t c = 0; c < width; c++)
+                sums[c] += (double)src[c];
+        }
+        for (size_t c = 0; c < width; c++)
+            t->dst[first + c] = (float)(sums[c] / (double)t->n_pixels);
+    }
+}
+
+void eff_mean_f32(float *dst, const float *src, size_t n_pixels, size_t n_ch, EffPool *pool)
+{
+    ValueTask t = {.dst = dst, .src = src, .n_pixels = n_pixels, .n_ch = n_ch};
+    eff_pool_run(pool, (n_ch + MEAN_BLOCK - 1) / MEAN_BLOCK, 1, mean_blocks, &t);
+}
