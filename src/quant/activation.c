@@ -3,11 +3,10 @@
 #include "quant/activation.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "base/threads.h"
-#include "graph/reference_f32.h"
 #include "kernels/act_tables.h"
 #include "kernels/f32.h"
 #include "quant/requantize.h"
+#include "quant/slots.h"
 
 #include <math.h>
 #include <string.h>
@@ -26,8 +25,7 @@ typedef struct Forms {
 } Forms;
 
 typedef struct Slot {
-    EffReferenceSession *session;
-    float *input, *logits;
+    EffRunSlot run;
     Sums *sums; /* [n] of the current picture */
     const struct Job *job;
 } Slot;
@@ -38,7 +36,6 @@ typedef struct Job {
     Sums *totals;
     size_t n;
     Slot *slots;
-    const EffGraph *g;
 } Job;
 
 static EffStatus make_forms(Forms *f, const EffActChoice *choice)
@@ -102,8 +99,7 @@ static EffStatus run_picture(void *ctx, size_t picture, int worker, const uint8_
     Slot *slot = &job->slots[worker];
     (void)picture;
     memset(slot->sums, 0, job->n * sizeof *slot->sums);
-    eff_graph_normalize(job->g, slot->input, pixels);
-    eff_reference_run_tapped(slot->session, slot->input, slot->logits, tap, slot);
+    eff_run_slot_run(&slot->run, pixels, tap, slot);
     return EFF_OK;
 }
 
@@ -138,9 +134,8 @@ EffStatus eff_choose_activations(EffActChoice *choices, size_t n, const EffGraph
 {
     if (n == 0)
         return EFF_OK;
-    const size_t n_slots = (size_t)(options->n_threads ? options->n_threads : eff_cpu_count());
-    const size_t n_pixels = (size_t)g->pre.size * (size_t)g->pre.size;
-    Job job = {.choices = choices, .n = n, .g = g};
+    const size_t n_slots = eff_run_slot_count(options);
+    Job job = {.choices = choices, .n = n};
     job.forms = eff_calloc(n, sizeof *job.forms);
     job.totals = eff_calloc(n, sizeof *job.totals);
     job.slots = eff_calloc(n_slots, sizeof *job.slots);
@@ -152,22 +147,16 @@ EffStatus eff_choose_activations(EffActChoice *choices, size_t n, const EffGraph
     for (size_t i = 0; i < n_slots && st == EFF_OK; i++) {
         Slot *slot = &job.slots[i];
         slot->job = &job;
-        slot->input = eff_calloc(n_pixels * 3, sizeof *slot->input);
-        slot->logits = eff_calloc((size_t)g->n_classes, sizeof *slot->logits);
         slot->sums = eff_calloc(n, sizeof *slot->sums);
-        if (slot->input == NULL || slot->logits == NULL || slot->sums == NULL)
-            st = eff_fail_nomem(n_pixels * 3 * sizeof *slot->input, "activations");
-        else
-            st = eff_reference_session_create(&slot->session, reference, 1);
+        st = slot->sums != NULL ? eff_run_slot_create(&slot->run, g, reference)
+                                : eff_fail_nomem(n * sizeof *slot->sums, "activations");
     }
     if (st == EFF_OK)
         st = eff_each_picture(pictures, options, "measuring activations", g->pre.size, run_picture, commit, &job);
     for (size_t i = 0; i < n && st == EFF_OK; i++)
         choose(&choices[i], &job.totals[i]);
     for (size_t i = 0; job.slots != NULL && i < n_slots; i++) {
-        eff_reference_session_free(job.slots[i].session);
-        eff_free(job.slots[i].input);
-        eff_free(job.slots[i].logits);
+        eff_run_slot_free(&job.slots[i].run);
         eff_free(job.slots[i].sums);
     }
     for (size_t i = 0; job.forms != NULL && i < n; i++)

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "base/threads.h"
-#include "graph/reference_f32.h"
+#include "quant/slots.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -144,23 +144,20 @@ void eff_ranges_widen(EffRanges *r, const EffGraph *g, size_t n_sources)
 }
 
 typedef struct RangeSlot {
-    EffReferenceSession *session;
+    EffRunSlot run;
     EffRanges ranges;
-    float *input, *logits;
-    const EffGraph *g;
     int bad_node; /* first whose output is not finite; -1 */
 } RangeSlot;
 
 typedef struct RangeJob {
     RangeSlot *slots;
     const EffGraph *g;
-    size_t n_pixels;
 } RangeJob;
 
 static void note_range(void *ctx, int node, EffShape shape, const float *data)
 {
     RangeSlot *slot = ctx;
-    const EffRange *r = &slot->ranges.values[slot->g->nodes[node].out];
+    const EffRange *r = &slot->ranges.values[slot->run.g->nodes[node].out];
     const size_t n = (size_t)shape.h * (size_t)shape.w;
     float *restrict min = r->min, *restrict max = r->max;
     for (size_t p = 0; p < n; p++, data += shape.c) {
@@ -180,10 +177,9 @@ static EffStatus observe_picture(void *ctx, size_t picture, int worker, const ui
 {
     RangeJob *job = ctx;
     RangeSlot *slot = &job->slots[worker];
-    eff_graph_normalize(job->g, slot->input, pixels);
-    eff_reference_run_tapped(slot->session, slot->input, slot->logits, note_range, slot);
+    eff_run_slot_run(&slot->run, pixels, note_range, slot);
     for (int i = 0; i < job->g->n_classes; i++) {
-        if (!isfinite(slot->logits[i]) && slot->bad_node < 0)
+        if (!isfinite(slot->run.logits[i]) && slot->bad_node < 0)
             slot->bad_node = job->g->n_nodes - 1;
     }
     if (slot->bad_node >= 0)
@@ -195,22 +191,17 @@ static EffStatus observe_picture(void *ctx, size_t picture, int worker, const ui
 EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReference *reference,
                              const EffPictures *pictures, const EffQuantizeOptions *options)
 {
-    const size_t n_slots = (size_t)(options->n_threads ? options->n_threads : eff_cpu_count());
-    RangeJob job = {.g = g, .n_pixels = (size_t)g->pre.size * (size_t)g->pre.size};
+    const size_t n_slots = eff_run_slot_count(options);
+    RangeJob job = {.g = g};
     EffStatus st = EFF_OK;
     job.slots = eff_calloc(n_slots, sizeof *job.slots);
     if (job.slots == NULL)
         return eff_fail_nomem(n_slots * sizeof *job.slots, "calibration");
     for (size_t i = 0; i < n_slots && st == EFF_OK; i++) {
         RangeSlot *slot = &job.slots[i];
-        slot->g = g;
         slot->bad_node = -1;
-        slot->input = eff_calloc(job.n_pixels * 3, sizeof *slot->input);
-        slot->logits = eff_calloc((size_t)g->n_classes, sizeof *slot->logits);
-        if (slot->input == NULL || slot->logits == NULL)
-            st = eff_fail_nomem(job.n_pixels * 3 * sizeof *slot->input, "calibration");
-        if (st == EFF_OK && (st = ranges_create(&slot->ranges, g)) == EFF_OK)
-            st = eff_reference_session_create(&slot->session, reference, 1);
+        if ((st = ranges_create(&slot->ranges, g)) == EFF_OK)
+            st = eff_run_slot_create(&slot->run, g, reference);
     }
     if (st == EFF_OK)
         st = eff_each_picture(pictures, options, "observing ranges", g->pre.size, observe_picture, NULL, &job);
@@ -229,10 +220,8 @@ EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReferen
         job.slots[0].ranges = (EffRanges){0};
     }
     for (size_t i = 0; i < n_slots; i++) {
-        eff_reference_session_free(job.slots[i].session);
+        eff_run_slot_free(&job.slots[i].run);
         eff_ranges_free(&job.slots[i].ranges);
-        eff_free(job.slots[i].input);
-        eff_free(job.slots[i].logits);
     }
     eff_free(job.slots);
     return st;

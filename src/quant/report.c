@@ -3,19 +3,18 @@
 #include "quant/report.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "base/threads.h"
-#include "graph/reference_f32.h"
+#include "quant/slots.h"
 #include "runtime/session.h"
 
 #include <math.h>
 #include <string.h>
 
 typedef struct Slot {
-    EffReferenceSession *reference;
+    EffRunSlot run;
     EffSession *session;
-    float *input, *logits, *values; /* values: the largest tensor in float */
-    uint8_t *store;                 /* all compared tensors of the compiled model, as they are */
-    EffTensorError *errors;         /* of the current picture */
+    float *values;          /* the largest tensor in float */
+    uint8_t *store;         /* all compared tensors of the compiled model, as they are */
+    EffTensorError *errors; /* of the current picture */
     const struct Job *job;
 } Slot;
 
@@ -75,9 +74,8 @@ static EffStatus run_picture(void *ctx, size_t picture, int worker, const uint8_
     Slot *slot = &job->slots[worker];
     (void)picture;
     memset(slot->errors, 0, (size_t)job->plan->n_tensors * sizeof *slot->errors);
-    eff_session_run_tapped(slot->session, pixels, slot->logits, keep, slot);
-    eff_graph_normalize(job->g, slot->input, pixels);
-    eff_reference_run_tapped(slot->reference, slot->input, slot->logits, compare, slot);
+    eff_session_run_tapped(slot->session, pixels, slot->run.logits, keep, slot);
+    eff_run_slot_run(&slot->run, pixels, compare, slot);
     return EFF_OK;
 }
 
@@ -107,17 +105,13 @@ static int find_node(const EffGraph *g, const EffPlanTensor *t)
 static EffStatus slot_create(Slot *slot, const Job *job, const EffModel *model, const EffReference *reference,
                              size_t store_bytes, size_t most_values)
 {
-    const size_t n_pixels = (size_t)job->g->pre.size * (size_t)job->g->pre.size;
     slot->job = job;
-    slot->input = eff_calloc(n_pixels * 3, sizeof *slot->input);
-    slot->logits = eff_calloc((size_t)job->g->n_classes, sizeof *slot->logits);
     slot->values = eff_calloc(most_values, sizeof *slot->values);
     slot->store = eff_malloc(store_bytes);
     slot->errors = eff_calloc((size_t)job->plan->n_tensors, sizeof *slot->errors);
-    if (slot->input == NULL || slot->logits == NULL || slot->values == NULL || slot->store == NULL ||
-        slot->errors == NULL)
+    if (slot->values == NULL || slot->store == NULL || slot->errors == NULL)
         return eff_fail_nomem(store_bytes, "the report");
-    const EffStatus st = eff_reference_session_create(&slot->reference, reference, 1);
+    const EffStatus st = eff_run_slot_create(&slot->run, job->g, reference);
     return st == EFF_OK ? eff_session_create(&slot->session, model, 1) : st;
 }
 
@@ -125,7 +119,7 @@ EffStatus eff_compare_tensors(EffTensorError *out, const EffPlan *plan, const Ef
                               const EffReference *reference, const EffPictures *pictures,
                               const EffQuantizeOptions *options)
 {
-    const size_t n_slots = (size_t)(options->n_threads ? options->n_threads : eff_cpu_count());
+    const size_t n_slots = eff_run_slot_count(options);
     Job job = {.plan = plan, .g = g, .totals = out, .model = model};
     size_t store_bytes = 0, most_values = 1;
     EffStatus st = EFF_OK;
@@ -153,10 +147,8 @@ EffStatus eff_compare_tensors(EffTensorError *out, const EffPlan *plan, const Ef
         st = eff_each_picture(pictures, options, "measuring errors", g->pre.size, run_picture, commit, &job);
     for (size_t i = 0; job.slots != NULL && i < n_slots; i++) {
         Slot *slot = &job.slots[i];
-        eff_reference_session_free(slot->reference);
+        eff_run_slot_free(&slot->run);
         eff_session_destroy(slot->session);
-        eff_free(slot->input);
-        eff_free(slot->logits);
         eff_free(slot->values);
         eff_free(slot->store);
         eff_free(slot->errors);
