@@ -8,7 +8,6 @@
 #include "quant/requantize.h"
 #include "quant/slots.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct Sums {
@@ -115,18 +114,13 @@ static void commit(void *ctx, int worker)
     }
 }
 
-static double to_db(double signal, double error)
-{
-    return error > 0 && signal > 0 ? 10 * log10(signal / error) : signal > 0 ? 200.0 : 0.0;
-}
-
 static void choose(EffActChoice *choice, const Sums *s)
 {
     const double margin = 3.9810717055349722; /* 6 dB as a ratio of powers */
     choice->kind = s->stair * margin <= s->u8 ? EFF_ACT_STAIR : EFF_ACT_INTERP;
-    choice->stair_db = to_db(s->signal, s->stair);
-    choice->interp_db = to_db(s->signal, s->interp);
-    choice->u8_db = to_db(s->signal, s->u8);
+    choice->stair_db = eff_sqnr_db(s->signal, s->stair);
+    choice->interp_db = eff_sqnr_db(s->signal, s->interp);
+    choice->u8_db = eff_sqnr_db(s->signal, s->u8);
 }
 
 EffStatus eff_choose_activations(EffActChoice *choices, size_t n, const EffGraph *g, const EffReference *reference,

@@ -73,6 +73,11 @@ EffStatus eff_each_picture(const EffPictures *pictures, const EffQuantizeOptions
     return st;
 }
 
+double eff_sqnr_db(double signal, double error)
+{
+    return error > 0 && signal > 0 ? 10 * log10(signal / error) : signal > 0 ? 200.0 : 0.0;
+}
+
 /* ---- Ranges ---- */
 
 float eff_range_min(const EffRange *r)

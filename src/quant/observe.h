@@ -43,6 +43,9 @@ EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReferen
 void eff_ranges_widen(EffRanges *r, const EffGraph *g, size_t n_sources);
 void eff_ranges_free(EffRanges *r);
 
+/* 10 log10(signal / error) of two sums of squares; 200 without error, 0 without signal. */
+double eff_sqnr_db(double signal, double error);
+
 /*
  * Call fn(ctx, picture, worker, pixels) for pictures [0, n) from options->n_threads threads, in rounds: fn runs for a
  * round of as many pictures as there are threads, then commit(ctx, worker) once a picture in order. Either may be NULL.

@@ -30,7 +30,7 @@ typedef struct Job {
 
 double eff_error_sqnr_db(const EffTensorError *e)
 {
-    return e->error > 0 && e->signal > 0 ? 10 * log10(e->signal / e->error) : e->signal > 0 ? 200.0 : 0.0;
+    return eff_sqnr_db(e->signal, e->error);
 }
 
 double eff_error_cosine(const EffTensorError *e)
