@@ -6,7 +6,8 @@
 
 PHOTOS holds files named INDEX_anything.jpg, LOGITS_DIR lite{0,1,2}_logits.npy with a row a photo in sorted order. Models that have
 not been pulled, and missing folders, are skipped (exit code 77 when nothing ran). Float logits must agree to 2e-3 with the
-same best class; int8, calibrated on the photos that are not tested, must stay within KL 0.012 of float.
+same best class; int8, calibrated on the photos that are not tested, must stay within KL 0.012 of float, and its logits over 20 photos
+must be the same bytes at every CPU level that this machine has, with one and with two threads.
 """
 import argparse
 import array
@@ -19,6 +20,8 @@ import tempfile
 TOLERANCE = 2e-3
 MAX_KL = 0.012
 SKIPPED = 77
+LEVELS = ["c", "avx2", "avxvnni", "avx512vnni", "avx512vbmi"]
+UNSUPPORTED = 5  # exit code for a level that this CPU lacks
 
 
 def read_npy(path):
@@ -64,7 +67,25 @@ def check_int8(effnet, model, photos, n, tmp):
                            f"kl_mean<={MAX_KL}"], stdout=subprocess.PIPE)
     result = json.loads(done.stdout)
     print(f"{model} int8: agreement {result['agreement']:.1f} %, KL {result['kl_mean']:.4f}, SQNR {result['sqnr_db_p50']:.1f} dB")
-    return done.returncode == 0
+    return done.returncode == 0 and check_levels(effnet, bin_path, test, tmp)
+
+
+def check_levels(effnet, bin_path, photos, tmp):
+    saved = pathlib.Path(tmp, "level.npy")
+    seen = {}
+    for level in LEVELS:
+        for threads in "12":
+            done = subprocess.run([effnet, "eval", bin_path, "--data", photos, "--images", "20", "--cpu", level, "--threads",
+                                   threads, "--quiet", "--json", "--save-logits", saved], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True)
+            if done.returncode == UNSUPPORTED:
+                continue
+            if done.returncode != 0:
+                print(done.stderr)
+                return False
+            seen.setdefault(saved.read_bytes(), []).append(f"{level}/{threads}")
+    print("int8 logits over 20 photos: " + "; differs: ".join(" ".join(runs) for runs in seen.values()))
+    return len(seen) == 1
 
 
 def main():
