@@ -16,8 +16,8 @@ import timm
 import torch
 
 NATIVE = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6": 528, "b7": 600, "b8": 672,
-          "l2": 800, "lite0": 224, "lite1": 240, "lite2": 260, "lite3": 280, "lite4": 300}
-AT_224 = ("b2", "b3", "b4")
+          "l2": 800, "lite0": 224, "lite1": 240, "lite2": 260, "lite3": 300, "lite4": 380}
+MORE = {"b2": [224], "b3": [224], "b4": [224], "lite3": [280], "lite4": [300]}  # the last two: TensorFlow's own sizes
 
 
 def count(name, sizes):
@@ -52,7 +52,7 @@ def main():
     print("# name\tsize\tparameters\tmacs")
     for prefix in ("tf_efficientnet_", "efficientnet_"):
         for variant, native in NATIVE.items():
-            sizes = [native] + ([224] if variant in AT_224 else [])
+            sizes = [native] + MORE.get(variant, [])
             for size, n_params, macs in count(prefix + variant, sizes):
                 print(prefix + variant, size, n_params, macs, sep="\t", flush=True)
     print(f"timm {timm.__version__}, torch {torch.__version__}", file=sys.stderr)
