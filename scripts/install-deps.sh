@@ -3,6 +3,7 @@
 # Install what effnet is built with, if it isn't there: Debian, Ubuntu and their kin, by apt.
 #
 #     scripts/install-deps.sh            install what is missing (with sudo unless root)
+#     scripts/install-deps.sh --emulate  and what `meson -Demulate=true` needs, for testing AVX-512 where there is none
 #     scripts/install-deps.sh --check    only look: exit code 1, and the line that would help, if something is missing
 #
 # What counts is whether a thing works, not which package brought it: a meson from pip is as good as Debian's.
@@ -32,6 +33,9 @@ need libcmocka-dev pkg-config --exists cmocka
 need python3 python3 --version
 need python3-pip python3 -m pip --version
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt -o -s /etc/pki/tls/certs/ca-bundle.crt
+if [ "${1-}" = --emulate ]; then
+    need libsimde-dev has_header simde/x86/avx512.h
+fi
 
 if [ -z "$missing" ]; then
     exit 0

@@ -61,6 +61,9 @@ unsigned eff_cpu_detect(void)
         if (has(c7, bit_AVX512VBMI | bit_AVX512VBMI2))
             flags |= EFF_CPU_AVX512VBMI;
     }
+#ifdef EFF_EMULATE_AVX512
+    flags |= EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI; /* kernels/x86/avx512.h */
+#endif
     return flags;
 }
 #else

@@ -88,7 +88,9 @@ static EFF_ALWAYS_INLINE const uint8_t *hidden_pointer(const uint8_t *p)
 /* A value that stays in a register: GCC 12 else makes constants anew, and loads what it has or spills it. */
 static EFF_ALWAYS_INLINE Z hidden(Z z)
 {
+#ifndef EFF_EMULATE_AVX512
     __asm__("" : "+v"(z));
+#endif
     return z;
 }
 

@@ -3,7 +3,7 @@
 #include "kernels/levels.h"
 
 #include <assert.h>
-#include <immintrin.h>
+#include "kernels/x86/avx512.h"
 
 /* Channels c .. c + 15 of four pixels, so that parameters are loaded once for 64 values. */
 static inline __m512i quant_two(const EffQuant *op, const int16_t *a, const int16_t *b, __m512i mult, __m512i zero)

@@ -16,7 +16,7 @@
 #include "base/compiler.h"
 #include "kernels/epilogue.h"
 
-#include <immintrin.h>
+#include "kernels/x86/avx512.h"
 #include <stdbool.h>
 
 typedef __m512i Z;

@@ -6,7 +6,7 @@
 #include "base/compiler.h"
 #include "kernels/epilogue.h"
 
-#include <immintrin.h>
+#include "kernels/x86/avx512.h"
 
 /* g0[i] = stair[min(i0[i], 255)], of 32 words each; indices in 0..32767. `t` is the table. */
 static EFF_ALWAYS_INLINE void stair_lookup(const __m512i t[4], __m512i i0, __m512i i1, __m512i *g0, __m512i *g1)

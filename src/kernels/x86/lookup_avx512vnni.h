@@ -7,7 +7,7 @@
 #include "base/compiler.h"
 #include "kernels/epilogue.h"
 
-#include <immintrin.h>
+#include "kernels/x86/avx512.h"
 
 static EFF_ALWAYS_INLINE __m512i stair_lookup_one(const __m512i t[4], __m512i i)
 {

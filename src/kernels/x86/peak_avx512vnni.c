@@ -2,6 +2,7 @@
 /* The most that the dot-product units can do: twelve independent sums, operands in registers. */
 #include "kernels/levels.h"
 
+#ifndef EFF_EMULATE_AVX512
 void eff_peak_avx512vnni(long n_ops)
 {
 #define D(n) "vpdpbusd %%zmm14, %%zmm15, %%zmm" #n "\n"
@@ -13,3 +14,4 @@ void eff_peak_avx512vnni(long n_ops)
                            "xmm11");
 #undef D
 }
+#endif

@@ -12,7 +12,9 @@ void eff_kernels_init_avx512vnni(EffKernels *k)
     k->add_s16 = eff_add_s16_avx512vnni;
     k->pool_s16 = eff_pool_s16_avx512vnni;
     k->pool_u8 = eff_pool_u8_avx512vnni;
+#ifndef EFF_EMULATE_AVX512
     k->peak = eff_peak_avx512vnni;
+#endif
 }
 
 void eff_kernels_init_avx512vbmi(EffKernels *k)
