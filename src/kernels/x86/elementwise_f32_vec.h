@@ -17,40 +17,44 @@ typedef struct Group {
     V v[GROUP];
 } Group;
 
-/* p * r + c */
-static EFF_ALWAYS_INLINE Group times_plus(Group p, Group r, float c)
+/* c - p * r */
+static EFF_ALWAYS_INLINE Group minus_times(float c, Group p, Group r)
 {
 #pragma GCC unroll 4
     for (int k = 0; k < GROUP; k++)
-        p.v[k] = p.v[k] * r.v[k] + set1(c);
+        p.v[k] = set1(c) - p.v[k] * r.v[k];
     return p;
 }
 
-static EFF_ALWAYS_INLINE Group exp_f32(Group x)
+/* exp(-x). Minus signs change no rounding, so r is minus that of act_f32.c, and products are subtracted. */
+static EFF_ALWAYS_INLINE Group exp_of_minus(Group x)
 {
-    Group n, r, p;
+    const V magic = set1(12582912.0f);
+    Group shifted, r, p;
 #pragma GCC unroll 4
     for (int k = 0; k < GROUP; k++)
         x.v[k] = min(set1(87.0f), max(set1(-87.0f), x.v[k]));
 #pragma GCC unroll 4
     for (int k = 0; k < GROUP; k++)
-        n.v[k] = (x.v[k] * set1(1.44269504f) + set1(12582912.0f)) - set1(12582912.0f);
+        shifted.v[k] = magic - x.v[k] * set1(1.44269504f);
 #pragma GCC unroll 4
-    for (int k = 0; k < GROUP; k++)
-        r.v[k] = (x.v[k] - n.v[k] * set1(0.693359375f)) - n.v[k] * set1(-2.12194440e-4f);
+    for (int k = 0; k < GROUP; k++) {
+        const V n = shifted.v[k] - magic;
+        r.v[k] = (x.v[k] + n * set1(0.693359375f)) + n * set1(-2.12194440e-4f);
+    }
 #pragma GCC unroll 4
     for (int k = 0; k < GROUP; k++)
         p.v[k] = set1(1.0f / 5040);
-    p = times_plus(p, r, 1.0f / 720);
-    p = times_plus(p, r, 1.0f / 120);
-    p = times_plus(p, r, 1.0f / 24);
-    p = times_plus(p, r, 1.0f / 6);
-    p = times_plus(p, r, 0.5f);
-    p = times_plus(p, r, 1.0f);
-    p = times_plus(p, r, 1.0f);
+    p = minus_times(1.0f / 720, p, r);
+    p = minus_times(1.0f / 120, p, r);
+    p = minus_times(1.0f / 24, p, r);
+    p = minus_times(1.0f / 6, p, r);
+    p = minus_times(0.5f, p, r);
+    p = minus_times(1.0f, p, r);
+    p = minus_times(1.0f, p, r);
 #pragma GCC unroll 4
     for (int k = 0; k < GROUP; k++)
-        p.v[k] *= exp2_of_integer(n.v[k]);
+        p.v[k] *= exp2_of_shifted(shifted.v[k]);
     return p;
 }
 
@@ -62,10 +66,7 @@ static EFF_ALWAYS_INLINE V clamp6(V v)
 /* numerator / (1 + exp(-x)) */
 static EFF_ALWAYS_INLINE Group over_logistic(Group numerator, Group x)
 {
-#pragma GCC unroll 4
-    for (int k = 0; k < GROUP; k++)
-        x.v[k] = -x.v[k];
-    const Group e = exp_f32(x);
+    const Group e = exp_of_minus(x);
 #pragma GCC unroll 4
     for (int k = 0; k < GROUP; k++)
         numerator.v[k] /= set1(1) + e.v[k];

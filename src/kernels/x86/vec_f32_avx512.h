@@ -41,11 +41,11 @@ static EFF_ALWAYS_INLINE V min(V a, V b)
     return _mm512_min_ps(a, b);
 }
 
-/* 2^n for integral n in [-126, 127] */
-static EFF_ALWAYS_INLINE V exp2_of_integer(V n)
+/* 2^n of n + 1.5 * 2^23, for integral n in [-126, 127]: the low bits of such a float are those of n. */
+static EFF_ALWAYS_INLINE V exp2_of_shifted(V v)
 {
-    const __m512i biased = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+    const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(v), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(127 << 23)));
 }
 
 static EFF_ALWAYS_INLINE D load_doubles(const float *p)
