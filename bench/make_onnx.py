@@ -46,7 +46,7 @@ class Model:
 def build(net, size):
     width, depth, native, lite = make_shapes.NETS[net]
     size = size or native
-    m, x, block, se = Model(), 'input', None, None
+    m, x, block, se, strided = Model(), 'input', None, None, False
     for op, ch_in, ch_out, kernel, stride, size_in, _, act in make_shapes.layers(width, depth, size, lite):
         if op == 'expand' or (op == 'dw' and block is None):
             block = (x, ch_in)
@@ -61,12 +61,12 @@ def build(net, size):
             wgt = m.rng.normal(0, ch_in ** -0.5, (ch_out, ch_in))
             m.node('Gemm', [x, m.weight(wgt), m.weight(np.zeros(ch_out))], transB=1)
             continue
+        strided = stride > 1 or (strided and op == 'project')
         x = m.act(m.conv(x, ch_in, ch_out, kernel, stride, size_in, ch_in if op == 'dw' else 1), act)
-        strided = strided or stride > 1 if op != 'expand' and op != 'stem' and block else False
         if op == 'project':
             if ch_out == block[1] and not strided:
                 x = m.node('Add', [x, block[0]])
-            block, strided = None, False
+            block = None
     m.nodes[-1].output[0] = 'logits'
     graph = helper.make_graph(m.nodes, net, [helper.make_tensor_value_info('input', TensorProto.FLOAT, [1, 3, size, size])],
                               [helper.make_tensor_value_info('logits', TensorProto.FLOAT, [1, 1000])], m.weights)

@@ -34,7 +34,7 @@ eff_pool_u8_fn eff_pool_u8_avx512vnni;
 
 eff_peak_fn eff_peak_avx512vnni;
 
-extern const EffPwF32Kernel eff_pw_f32_3x32_avx2, eff_pw_f32_6x64_avx512;
+extern const EffPwF32Kernel eff_pw_f32_3x16_avx128, eff_pw_f32_3x32_avx2, eff_pw_f32_6x64_avx512;
 eff_dw_f32_fn eff_dw_f32_avx2, eff_dw_f32_avx512;
 eff_act_f32_fn eff_act_f32_avx2, eff_act_f32_avx512;
 eff_add_f32_fn eff_add_f32_avx2, eff_add_f32_avx512;
@@ -42,6 +42,7 @@ eff_gate_f32_fn eff_gate_f32_avx2, eff_gate_f32_avx512;
 eff_mean_f32_fn eff_mean_f32_avx2, eff_mean_f32_avx512;
 
 void eff_kernels_init_f32_avx2(EffKernelsF32 *k);
+void eff_kernels_init_f32_avx128(EffKernelsF32 *k);
 void eff_kernels_init_f32_avx512(EffKernelsF32 *k);
 void eff_kernels_init_avx512vnni(EffKernels *k);
 void eff_kernels_init_avx512vbmi(EffKernels *k);

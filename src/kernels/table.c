@@ -11,6 +11,8 @@ void eff_kernels_init(EffKernels *k, unsigned cpu)
 #if EFF_ARCH_X86_64
     if (cpu & EFF_CPU_AVX2)
         eff_kernels_init_f32_avx2(&k->f32);
+    if (cpu & EFF_CPU_YMM_HALVES)
+        eff_kernels_init_f32_avx128(&k->f32);
     if (cpu & EFF_CPU_AVX512VNNI) {
         eff_kernels_init_avx512vnni(k);
         eff_kernels_init_f32_avx512(&k->f32);

@@ -26,6 +26,10 @@ static const char usage[] =
 static void check_level(KCheck *t, unsigned flags)
 {
     EffKernels k;
+    if (flags & EFF_CPU_AVX2) { /* a hint, not a need: kernels for both kinds of CPU run here */
+        eff_kernels_init(&k, flags ^ EFF_CPU_YMM_HALVES);
+        kc_test_f32(t, &k.f32);
+    }
     eff_kernels_init(&k, flags);
     kc_test_pw(t, &k);
     kc_test_dw(t, &k);

@@ -31,6 +31,11 @@ void eff_kernels_init_f32_avx2(EffKernelsF32 *k)
                          .mean = eff_mean_f32_avx2};
 }
 
+void eff_kernels_init_f32_avx128(EffKernelsF32 *k)
+{
+    k->pw = eff_pw_f32_3x16_avx128;
+}
+
 void eff_kernels_init_f32_avx512(EffKernelsF32 *k)
 {
     *k = (EffKernelsF32){.pw = eff_pw_f32_6x64_avx512,
