@@ -88,13 +88,19 @@ static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
     t->k->pw.run(&pw, t->src + begin * pw.n_in, t->dst + begin * pw.n_out, end - begin, 0, t->k->pw.n_panels(pw.n_out));
 }
 
-/* Few pixels (the classifier has one, and the last stages more weights than pixels). */
 static void pw_panels(void *ctx, size_t begin, size_t end, int worker)
 {
     const ConvTask *t = ctx;
     const EffPwF32 pw = matrix_of(t->op);
     (void)worker;
     t->k->pw.run(&pw, t->src, t->dst, (size_t)t->op->out_h * (size_t)t->op->out_w, begin, end);
+}
+
+/* Few pixels (the classifier has one, and the last stages more weights than pixels): four pieces a thread. */
+static void pw_by_panels(ConvTask *t, EffPool *pool)
+{
+    const size_t n = t->k->pw.n_panels((size_t)t->op->out_ch), n_pieces = 4 * (size_t)eff_pool_size(pool);
+    eff_pool_run(pool, n, n > n_pieces ? n / n_pieces : 1, pw_panels, t);
 }
 
 static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
@@ -163,7 +169,7 @@ void eff_conv_f32_run(const EffKernelsF32 *k, const EffConvF32 *op, const float 
     else if (n_pixels > FEW_PIXELS)
         eff_pool_run(pool, n_pixels, GRAIN_PIXELS, pw_pixels, &t);
     else
-        eff_pool_run(pool, k->pw.n_panels((size_t)op->out_ch), 1, pw_panels, &t);
+        pw_by_panels(&t, pool);
 }
 
 /* ---- The rest ---- */

@@ -61,7 +61,7 @@ typedef struct Panel {
     const float *src, *wgt;
     float *dst; /* at the first channel of the panel */
     size_t n_cols;
-    bool clamp, activate;
+    bool clamp;
     V lo, hi;
     float bias[MAX_VECTORS * LANES];
 } Panel;
@@ -107,13 +107,8 @@ static EFF_ALWAYS_INLINE void tile(const Panel *panel, size_t p, const int m, co
         for (int v = 0; v < n; v++)
             store(to + (size_t)r * to_stride + v * LANES, acc[r][v]);
     }
-    if (whole && !panel->activate)
-        return;
-    for (int r = 0; r < m; r++, dst += op->dst_stride) {
-        if (!whole)
-            memcpy(dst, cut[r], panel->n_cols * sizeof *dst);
-        activate(panel->activate ? op->act : EFF_ACTIVATION_NONE, dst, panel->n_cols);
-    }
+    for (int r = 0; r < m && !whole; r++)
+        memcpy(dst + (size_t)r * op->dst_stride, cut[r], panel->n_cols * sizeof *dst);
 }
 
 /* As many tiles of m pixels as fit; returns the first pixel that is left. */
@@ -166,6 +161,17 @@ static EFF_NOINLINE void panel_6(const Panel *p, size_t n_pixels)
     all_tiles(p, n_pixels, PIXELS_6, 6);
 }
 
+/* Channels [o, end) of all pixels: what is no clamp waits until all panels are done, for it wants long rows. */
+static void activate_rows(const EffPwF32 *op, float *dst, size_t n_pixels, size_t o, size_t end)
+{
+    if (end - o == op->dst_stride) {
+        activate(op->act, dst, n_pixels * op->dst_stride);
+        return;
+    }
+    for (size_t p = 0; p < n_pixels; p++)
+        activate(op->act, dst + p * op->dst_stride + o, end - o);
+}
+
 static void run(const EffPwF32 *op, const float *src, float *dst, size_t n_pixels, size_t panel_begin, size_t panel_end)
 {
     static void (*const run_panel[])(const Panel *, size_t) = {panel_1, panel_2, panel_3, panel_4, panel_5, panel_6};
@@ -174,7 +180,6 @@ static void run(const EffPwF32 *op, const float *src, float *dst, size_t n_pixel
                .clamp = op->act == EFF_ACTIVATION_RELU || op->act == EFF_ACTIVATION_RELU6,
                .lo = set1(0),
                .hi = set1(op->act == EFF_ACTIVATION_RELU6 ? 6 : INFINITY)};
-    p.activate = op->act != EFF_ACTIVATION_NONE && !p.clamp;
     for (size_t panel = panel_begin, o = panel_begin * PANEL; panel < panel_end; panel++, o += PANEL) {
         const size_t width = width_of(op->n_out, o);
         p.wgt = op->packed + o * op->n_in;
@@ -184,6 +189,8 @@ static void run(const EffPwF32 *op, const float *src, float *dst, size_t n_pixel
         if (op->bias != NULL)
             memcpy(p.bias, op->bias + o, p.n_cols * sizeof *p.bias);
         run_panel[width / LANES - 1](&p, n_pixels);
+        if (panel + 1 == panel_end && !p.clamp && op->act != EFF_ACTIVATION_NONE)
+            activate_rows(op, dst, n_pixels, panel_begin * PANEL, o + p.n_cols);
     }
 }
 
