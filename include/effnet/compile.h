@@ -147,9 +147,13 @@ typedef struct EffReference EffReference;
 /** The memory of one run at a time. */
 typedef struct EffReferenceSession EffReferenceSession;
 
-/** Prepare a graph with weights; the graph may be freed afterwards. @return EFF_OK, EFF_ERR_ARG, EFF_ERR_UNSUPPORTED,
- * EFF_ERR_NOMEM. */
-EffStatus eff_reference_create(EffReference **out, const EffGraph *g);
+/**
+ * Prepare a graph with weights; the graph may be freed afterwards.
+ * @param cpu  level to run at, as in eff_model_open(); NULL or "auto" for the best of this CPU. Every level gives the
+ *             same bits.
+ * @return EFF_OK, EFF_ERR_ARG, EFF_ERR_UNSUPPORTED, EFF_ERR_NOMEM.
+ */
+EffStatus eff_reference_create(EffReference **out, const EffGraph *g, const char *cpu);
 void eff_reference_free(EffReference *r);
 
 /**

@@ -91,7 +91,7 @@ static EffStatus run_node(const EffNode *node, EffShape in, EffShape out, const 
         st = eff_graph_infer_shapes(g);
     }
     if (st == EFF_OK)
-        st = eff_reference_create(&reference, g);
+        st = eff_reference_create(&reference, g, NULL);
     if (st == EFF_OK)
         st = eff_reference_session_create(&session, reference, 1);
     if (st == EFF_OK)

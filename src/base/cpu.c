@@ -20,7 +20,7 @@ typedef struct Level {
 
 static const Level levels[] = {
     {"c", 0, 0},
-    {"avx2", EFF_CPU_AVX2, 0},
+    {"avx2", EFF_CPU_AVX2, EFF_CPU_YMM_HALVES},
     {"avxvnni", EFF_CPU_AVX2 | EFF_CPU_AVXVNNI, 0},
     {"avx512vnni", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI, EFF_CPU_AVXVNNI},
     {"avx512vbmi", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI, EFF_CPU_AVXVNNI},
@@ -40,6 +40,23 @@ static bool has(unsigned reg, unsigned mask)
     return (reg & mask) == mask;
 }
 
+/* AMD before Zen 2, and its licensee. */
+static bool splits_ymm(void)
+{
+    unsigned max, b, c, d, signature;
+    char vendor[12];
+    if (!__get_cpuid(0, &max, &b, &c, &d) || !__get_cpuid(1, &signature, &max, &max, &max))
+        return false;
+    memcpy(vendor, &b, 4);
+    memcpy(vendor + 4, &d, 4);
+    memcpy(vendor + 8, &c, 4);
+    const unsigned base = signature >> 8 & 15, family = base == 15 ? base + (signature >> 20 & 255) : base;
+    const unsigned model = (signature >> 16 & 15) << 4 | (signature >> 4 & 15);
+    if (memcmp(vendor, "HygonGenuine", sizeof vendor) == 0)
+        return family == 0x18;
+    return memcmp(vendor, "AuthenticAMD", sizeof vendor) == 0 && (family < 0x17 || (family == 0x17 && model < 0x30));
+}
+
 unsigned eff_cpu_detect(void)
 {
     enum { XMM_YMM = 0x6, OPMASK_ZMM = 0xe0 };
@@ -50,7 +67,7 @@ unsigned eff_cpu_detect(void)
     unsigned b7, c7, a71 = 0;
     if (!has(state, XMM_YMM) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d) || !has(b7, bit_AVX2))
         return 0;
-    flags |= EFF_CPU_AVX2;
+    flags |= EFF_CPU_AVX2 | (splits_ymm() ? EFF_CPU_YMM_HALVES : 0u);
     if (a >= 1)
         __get_cpuid_count(7, 1, &a71, &b, &c, &d);
     if (has(a71, 1u << 4)) /* AVX-VNNI */

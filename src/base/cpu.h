@@ -7,12 +7,14 @@
 
 #include <stddef.h>
 
-/** Features that kernels are written for. A set bit says that the CPU has it and that the OS saves its registers. */
+/** Features that kernels are written for. A set bit says that the CPU has it and that the OS saves its registers. The
+ *  last one is no feature, but a hint. */
 enum {
     EFF_CPU_AVX2 = 1u << 0,       /**< AVX2 and FMA */
     EFF_CPU_AVXVNNI = 1u << 1,    /**< vpdpbusd on ymm in VEX encoding */
     EFF_CPU_AVX512VNNI = 1u << 2, /**< AVX-512 F, BW, DQ, VL and VNNI */
-    EFF_CPU_AVX512VBMI = 1u << 3  /**< AVX-512 VBMI and VBMI2 */
+    EFF_CPU_AVX512VBMI = 1u << 3, /**< AVX-512 VBMI and VBMI2 */
+    EFF_CPU_YMM_HALVES = 1u << 8  /**< runs a 256-bit instruction as two of 128 bits */
 };
 
 /** The features of this machine; 0 where only plain C runs. Cheap, and the same at every call. */

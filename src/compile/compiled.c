@@ -137,7 +137,7 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     EffActChoice *choices = eff_calloc((size_t)g->n_nodes, sizeof *choices);
     EffStatus st = choices != NULL ? compiled_create(&c) : eff_fail_nomem((size_t)g->n_nodes, "activations");
     if (st == EFF_OK)
-        st = eff_reference_create(&reference, g);
+        st = eff_reference_create(&reference, g, NULL);
     if (st == EFF_OK)
         st = eff_observe_ranges(&ranges, g, reference, pictures, o);
     if (st == EFF_OK) {

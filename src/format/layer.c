@@ -184,9 +184,9 @@ static EffConvF32 float_conv(EffLayerMem *mem, const EffPlan *plan, const EffPla
                      .groups = s->groups,
                      .bias = eff_plan_data(plan, s, EFF_DATA_FBIAS),
                      .act = (EffActivation)s->fact};
-    float *wgt = k != NULL ? take(mem, eff_conv_f32_packed_count(&op) * sizeof *wgt) : NULL;
+    float *wgt = k != NULL ? take(mem, eff_conv_f32_packed_count(&k->f32, &op) * sizeof *wgt) : NULL;
     if (wgt != NULL)
-        eff_conv_f32_pack(wgt, &op, eff_plan_data(plan, s, EFF_DATA_FWGT));
+        eff_conv_f32_pack(&k->f32, wgt, &op, eff_plan_data(plan, s, EFF_DATA_FWGT));
     op.wgt = wgt;
     return op;
 }

@@ -5,9 +5,11 @@
  */
 #include "graph/reference_f32.h"
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "kernels/layer_f32.h"
+#include "kernels/table.h"
 
 #include <string.h>
 
@@ -21,6 +23,7 @@ typedef struct Step {
 } Step;
 
 struct EffReference {
+    EffKernelsF32 kernels;
     Step *steps;
     int n_steps;
     size_t arena_bytes, input_offset, output_offset, n_output;
@@ -58,11 +61,11 @@ static EffStatus prepare_conv(EffReference *r, Step *s, const EffNode *node)
                            .pad_left = c->pad_left,
                            .groups = c->groups,
                            .act = node->act};
-    const size_t n_wgt = eff_conv_f32_packed_count(&s->conv), row = eff_conv_f32_row_floats(&s->conv);
+    const size_t n_wgt = eff_conv_f32_packed_count(&r->kernels, &s->conv), row = eff_conv_f32_row_floats(&s->conv);
     r->row_floats = row > r->row_floats ? row : r->row_floats;
     if ((s->wgt = eff_calloc(n_wgt, sizeof *s->wgt)) == NULL)
         return eff_fail_nomem(n_wgt * sizeof *s->wgt, "packed weights");
-    eff_conv_f32_pack(s->wgt, &s->conv, c->wgt.data);
+    eff_conv_f32_pack(&r->kernels, s->wgt, &s->conv, c->wgt.data);
     s->conv.wgt = s->wgt;
     if (!c->has_bias)
         return EFF_OK;
@@ -106,17 +109,23 @@ static EffStatus plan_arena(EffReference *r, const EffGraph *g)
     return st;
 }
 
-EffStatus eff_reference_create(EffReference **out, const EffGraph *g)
+EffStatus eff_reference_create(EffReference **out, const EffGraph *g, const char *cpu)
 {
+    unsigned flags;
+    EffKernels kernels;
+    EffStatus st = eff_cpu_level_find(&flags, cpu != NULL ? cpu : "auto");
+    if (st != EFF_OK)
+        return st;
+    eff_kernels_init(&kernels, flags);
     EffReference *r = eff_calloc(1, sizeof *r);
     if (r == NULL || (r->steps = eff_calloc((size_t)g->n_nodes, sizeof *r->steps)) == NULL) {
         eff_reference_free(r);
         return eff_fail_nomem(sizeof *r, "the network");
     }
+    r->kernels = kernels.f32;
     r->n_steps = g->n_nodes;
     r->input = g->values[g->input].shape;
     r->n_output = eff_shape_count(g->values[g->output].shape);
-    EffStatus st = EFF_OK;
     for (int i = 0; i < g->n_nodes && st == EFF_OK; i++) {
         const EffNode *node = &g->nodes[i];
         Step *s = &r->steps[i];
@@ -190,13 +199,14 @@ void eff_reference_session_free(EffReferenceSession *s)
 static void run_step(EffReferenceSession *session, const Step *s, float *dst, const float *src, const float *src2)
 {
     EffPool *pool = session->pool;
+    const EffKernelsF32 *k = &session->ref->kernels;
     const size_t n_ch = (size_t)s->out.c, n = eff_shape_count(s->out);
     switch (s->op) {
-    case EFF_OP_CONV: eff_conv_f32_run(&s->conv, src, dst, pool, session->rows, session->ref->row_floats); break;
-    case EFF_OP_GLOBAL_AVGPOOL: eff_mean_f32(dst, src, (size_t)s->in.h * (size_t)s->in.w, n_ch, pool); break;
-    case EFF_OP_ACT: eff_act_f32(s->act, dst, src, n, pool); break;
-    case EFF_OP_ADD: eff_add_f32(dst, src, src2, n, pool); break;
-    case EFF_OP_MUL: eff_gate_f32(dst, src, src2, n / n_ch, n_ch, pool); break;
+    case EFF_OP_CONV: eff_conv_f32_run(k, &s->conv, src, dst, pool, session->rows, session->ref->row_floats); break;
+    case EFF_OP_GLOBAL_AVGPOOL: eff_mean_f32(k, dst, src, (size_t)s->in.h * (size_t)s->in.w, n_ch, pool); break;
+    case EFF_OP_ACT: eff_act_f32(k, s->act, dst, src, n, pool); break;
+    case EFF_OP_ADD: eff_add_f32(k, dst, src, src2, n, pool); break;
+    case EFF_OP_MUL: eff_gate_f32(k, dst, src, src2, n / n_ch, n_ch, pool); break;
     case EFF_OP_BATCHNORM: break; /* refused by eff_reference_create() */
     }
 }

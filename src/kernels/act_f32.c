@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Activations in float. The loops have no branches, so that the compiler can take four lanes at once. */
-#include "kernels/f32.h"
+#include "kernels/levels.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -36,7 +36,7 @@ void eff_relu_f32(float *x, size_t n)
         x[i] = x[i] > 0 ? x[i] : 0;
 }
 
-static EFF_ALWAYS_INLINE float relu6(float v)
+static EFF_ALWAYS_INLINE float clamp6(float v)
 {
     v = v > 0 ? v : 0;
     return v < 6 ? v : 6;
@@ -45,7 +45,7 @@ static EFF_ALWAYS_INLINE float relu6(float v)
 void eff_relu6_f32(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] = relu6(x[i]);
+        x[i] = clamp6(x[i]);
 }
 
 void eff_silu_f32(float *x, size_t n)
@@ -57,11 +57,23 @@ void eff_silu_f32(float *x, size_t n)
 void eff_hswish_f32(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] = x[i] * relu6(x[i] + 3) * (1.0f / 6);
+        x[i] = x[i] * clamp6(x[i] + 3) * (1.0f / 6);
 }
 
 void eff_sigmoid_f32(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         x[i] = 1.0f / (1.0f + exp_f32(-x[i]));
+}
+
+void eff_act_f32_c(EffActivation act, float *x, size_t n)
+{
+    switch (act) {
+    case EFF_ACTIVATION_NONE: break;
+    case EFF_ACTIVATION_RELU: eff_relu_f32(x, n); break;
+    case EFF_ACTIVATION_RELU6: eff_relu6_f32(x, n); break;
+    case EFF_ACTIVATION_SILU: eff_silu_f32(x, n); break;
+    case EFF_ACTIVATION_HSWISH: eff_hswish_f32(x, n); break;
+    case EFF_ACTIVATION_SIGMOID: eff_sigmoid_f32(x, n); break;
+    }
 }

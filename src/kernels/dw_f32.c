@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Depthwise convolution in float: one output pixel at a time, its channels in the inner loop. */
-#include "kernels/f32.h"
+#include "kernels/levels.h"
 
 #include <string.h>
 
@@ -27,10 +27,13 @@ static void pixel(const EffDwF32 *op, const float *src, float *restrict dst, int
     }
 }
 
-void eff_dw_f32(const EffDwF32 *op, const float *src, float *dst, int row_begin, int row_end)
+void eff_dw_f32_c(const EffDwF32 *op, const float *src, float *dst, int row_begin, int row_end)
 {
+    const size_t row = (size_t)op->out_w * (size_t)op->channels;
     for (int y = row_begin; y < row_end; y++) {
+        float *to = dst + (size_t)y * row;
         for (int x = 0; x < op->out_w; x++)
-            pixel(op, src, dst + ((size_t)y * (size_t)op->out_w + (size_t)x) * (size_t)op->channels, y, x);
+            pixel(op, src, to + (size_t)x * (size_t)op->channels, y, x);
+        eff_act_f32_c(op->act, to, row);
     }
 }

@@ -5,19 +5,13 @@
 
 #include <string.h>
 
-enum { GRAIN_PIXELS = 32, GRAIN_PANELS = 8, GRAIN_ROWS = 4, GRAIN_VALUES = 1 << 14, MEAN_BLOCK = 64 };
-
-void eff_activate_f32(EffActivation act, float *x, size_t n)
-{
-    switch (act) {
-    case EFF_ACTIVATION_NONE: break;
-    case EFF_ACTIVATION_RELU: eff_relu_f32(x, n); break;
-    case EFF_ACTIVATION_RELU6: eff_relu6_f32(x, n); break;
-    case EFF_ACTIVATION_SILU: eff_silu_f32(x, n); break;
-    case EFF_ACTIVATION_HSWISH: eff_hswish_f32(x, n); break;
-    case EFF_ACTIVATION_SIGMOID: eff_sigmoid_f32(x, n); break;
-    }
-}
+enum {
+    GRAIN_PIXELS = 24, /* the tiles of every kernel divide it */
+    FEW_PIXELS = 64,   /* up to here a layer is split by output channels */
+    GRAIN_ROWS = 2,
+    GRAIN_VALUES = 1 << 14,
+    MEAN_BLOCK = 64
+};
 
 /* ---- Convolutions ---- */
 
@@ -38,18 +32,18 @@ static size_t n_taps(const EffConvF32 *op)
     return (size_t)op->kernel_h * (size_t)op->kernel_w;
 }
 
-size_t eff_conv_f32_packed_count(const EffConvF32 *op)
+size_t eff_conv_f32_packed_count(const EffKernelsF32 *k, const EffConvF32 *op)
 {
     if (is_depthwise(op))
         return n_taps(op) * (size_t)op->out_ch;
-    return eff_pw_f32_packed_count(n_taps(op) * (size_t)op->in_ch, (size_t)op->out_ch);
+    return k->pw.packed_count(n_taps(op) * (size_t)op->in_ch, (size_t)op->out_ch);
 }
 
-void eff_conv_f32_pack(float *packed, const EffConvF32 *op, const float *wgt)
+void eff_conv_f32_pack(const EffKernelsF32 *k, float *packed, const EffConvF32 *op, const float *wgt)
 {
     const size_t taps = n_taps(op), n_out = (size_t)op->out_ch;
     if (!is_depthwise(op)) { /* [o][kh][kw][i] is the matrix of an im2col row already */
-        eff_pw_f32_pack(packed, wgt, taps * (size_t)op->in_ch, n_out);
+        k->pw.pack(packed, wgt, taps * (size_t)op->in_ch, n_out);
         return;
     }
     for (size_t c = 0; c < n_out; c++) {
@@ -67,6 +61,7 @@ size_t eff_conv_f32_row_floats(const EffConvF32 *op)
 }
 
 typedef struct ConvTask {
+    const EffKernelsF32 *k;
     const EffConvF32 *op;
     const float *src;
     float *dst, *rows;
@@ -76,32 +71,36 @@ typedef struct ConvTask {
 static EffPwF32 matrix_of(const EffConvF32 *op)
 {
     const size_t n_in = n_taps(op) * (size_t)op->in_ch, n_out = (size_t)op->out_ch;
-    return (EffPwF32){
-        .n_in = n_in, .n_out = n_out, .src_stride = n_in, .dst_stride = n_out, .packed = op->wgt, .bias = op->bias};
-}
-
-static size_t n_panels(const EffConvF32 *op)
-{
-    return ((size_t)op->out_ch + EFF_F32_N_TILE - 1) / EFF_F32_N_TILE;
+    return (EffPwF32){.n_in = n_in,
+                      .n_out = n_out,
+                      .src_stride = n_in,
+                      .dst_stride = n_out,
+                      .packed = op->wgt,
+                      .bias = op->bias,
+                      .act = op->act};
 }
 
 static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
 {
     const ConvTask *t = ctx;
     const EffPwF32 pw = matrix_of(t->op);
-    float *dst = t->dst + begin * pw.n_out;
     (void)worker;
-    eff_pw_f32(&pw, t->src + begin * pw.n_in, dst, end - begin, 0, n_panels(t->op));
-    eff_activate_f32(t->op->act, dst, (end - begin) * pw.n_out);
+    t->k->pw.run(&pw, t->src + begin * pw.n_in, t->dst + begin * pw.n_out, end - begin, 0, t->k->pw.n_panels(pw.n_out));
 }
 
-/* Few pixels (the classifier has one): split by output channels instead. */
 static void pw_panels(void *ctx, size_t begin, size_t end, int worker)
 {
     const ConvTask *t = ctx;
     const EffPwF32 pw = matrix_of(t->op);
     (void)worker;
-    eff_pw_f32(&pw, t->src, t->dst, (size_t)t->op->out_h * (size_t)t->op->out_w, begin, end);
+    t->k->pw.run(&pw, t->src, t->dst, (size_t)t->op->out_h * (size_t)t->op->out_w, begin, end);
+}
+
+/* Few pixels (the classifier has one, and the last stages more weights than pixels): four pieces a thread. */
+static void pw_by_panels(ConvTask *t, EffPool *pool)
+{
+    const size_t n = t->k->pw.n_panels((size_t)t->op->out_ch), n_pieces = 4 * (size_t)eff_pool_size(pool);
+    eff_pool_run(pool, n, n > n_pieces ? n / n_pieces : 1, pw_panels, t);
 }
 
 static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
@@ -119,27 +118,28 @@ static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
                          .pad_top = op->pad_top,
                          .pad_left = op->pad_left,
                          .wgt = op->wgt,
-                         .bias = op->bias};
-    const size_t row = (size_t)op->out_w * (size_t)op->out_ch;
+                         .bias = op->bias,
+                         .act = op->act};
     (void)worker;
-    eff_dw_f32(&dw, t->src, t->dst, (int)begin, (int)end);
-    eff_activate_f32(op->act, t->dst + begin * row, (end - begin) * row);
+    t->k->dw(&dw, t->src, t->dst, (int)begin, (int)end);
 }
 
 /* The taps of output row y as a matrix [out_w][kernel_h * kernel_w * in_ch]. */
 static void im2col_row(const EffConvF32 *op, const float *src, float *row, int y)
 {
-    const size_t c = (size_t)op->in_ch;
+    const size_t c = (size_t)op->in_ch, width = (size_t)op->kernel_w * c;
     for (int x = 0; x < op->out_w; x++) {
-        for (int ky = 0; ky < op->kernel_h; ky++) {
+        const int left = x * op->stride - op->pad_left;
+        const int begin = left < 0 ? -left : 0, end = op->in_w - left < op->kernel_w ? op->in_w - left : op->kernel_w;
+        for (int ky = 0; ky < op->kernel_h; ky++, row += width) {
             const int in_y = y * op->stride - op->pad_top + ky;
-            for (int kx = 0; kx < op->kernel_w; kx++, row += c) {
-                const int in_x = x * op->stride - op->pad_left + kx;
-                if (in_y < 0 || in_y >= op->in_h || in_x < 0 || in_x >= op->in_w)
-                    memset(row, 0, c * sizeof *row);
-                else
-                    memcpy(row, src + ((size_t)in_y * (size_t)op->in_w + (size_t)in_x) * c, c * sizeof *row);
-            }
+            const bool inside = in_y >= 0 && in_y < op->in_h;
+            if (!inside || end - begin < op->kernel_w)
+                memset(row, 0, width * sizeof *row);
+            if (inside && begin < end)
+                memcpy(row + (size_t)begin * c,
+                       src + ((size_t)in_y * (size_t)op->in_w + (size_t)(left + begin)) * c,
+                       (size_t)(end - begin) * c * sizeof *row);
         }
     }
 }
@@ -153,30 +153,29 @@ static void dense_rows(void *ctx, size_t begin, size_t end, int worker)
     for (size_t y = begin; y < end; y++) {
         float *dst = t->dst + y * width * pw.n_out;
         im2col_row(t->op, t->src, matrix, (int)y);
-        eff_pw_f32(&pw, matrix, dst, width, 0, n_panels(t->op));
-        eff_activate_f32(t->op->act, dst, width * pw.n_out);
+        t->k->pw.run(&pw, matrix, dst, width, 0, t->k->pw.n_panels(pw.n_out));
     }
 }
 
-void eff_conv_f32_run(const EffConvF32 *op, const float *src, float *dst, EffPool *pool, float *rows, size_t row_stride)
+void eff_conv_f32_run(const EffKernelsF32 *k, const EffConvF32 *op, const float *src, float *dst, EffPool *pool,
+                      float *rows, size_t row_stride)
 {
-    ConvTask t = {.op = op, .src = src, .dst = dst, .rows = rows, .row_stride = row_stride};
+    ConvTask t = {.k = k, .op = op, .src = src, .dst = dst, .rows = rows, .row_stride = row_stride};
     const size_t n_rows = (size_t)op->out_h, n_pixels = n_rows * (size_t)op->out_w;
-    if (is_depthwise(op)) {
+    if (is_depthwise(op))
         eff_pool_run(pool, n_rows, GRAIN_ROWS, dw_rows, &t);
-    } else if (!is_pointwise(op)) {
+    else if (!is_pointwise(op))
         eff_pool_run(pool, n_rows, GRAIN_ROWS, dense_rows, &t);
-    } else if (n_pixels >= 2 * GRAIN_PIXELS) {
+    else if (n_pixels > FEW_PIXELS)
         eff_pool_run(pool, n_pixels, GRAIN_PIXELS, pw_pixels, &t);
-    } else {
-        eff_pool_run(pool, n_panels(op), GRAIN_PANELS, pw_panels, &t);
-        eff_activate_f32(op->act, dst, n_pixels * (size_t)op->out_ch);
-    }
+    else
+        pw_by_panels(&t, pool);
 }
 
 /* ---- The rest ---- */
 
 typedef struct ValueTask {
+    const EffKernelsF32 *k;
     float *dst;
     const float *src, *src2;
     size_t n_pixels, n_ch;
@@ -188,70 +187,52 @@ static void activate_values(void *ctx, size_t begin, size_t end, int worker)
     const ValueTask *t = ctx;
     (void)worker;
     memcpy(t->dst + begin, t->src + begin, (end - begin) * sizeof *t->dst);
-    eff_activate_f32(t->act, t->dst + begin, end - begin);
+    t->k->act(t->act, t->dst + begin, end - begin);
 }
 
-void eff_act_f32(EffActivation act, float *dst, const float *src, size_t n, EffPool *pool)
+void eff_act_f32(const EffKernelsF32 *k, EffActivation act, float *dst, const float *src, size_t n, EffPool *pool)
 {
-    ValueTask t = {.dst = dst, .src = src, .act = act};
+    ValueTask t = {.k = k, .dst = dst, .src = src, .act = act};
     eff_pool_run(pool, n, GRAIN_VALUES, activate_values, &t);
 }
 
 static void add_values(void *ctx, size_t begin, size_t end, int worker)
 {
     const ValueTask *t = ctx;
-    const float *a = t->src, *b = t->src2;
-    float *dst = t->dst;
     (void)worker;
-    for (size_t i = begin; i < end; i++)
-        dst[i] = a[i] + b[i];
+    t->k->add(t->dst + begin, t->src + begin, t->src2 + begin, end - begin);
 }
 
-void eff_add_f32(float *dst, const float *a, const float *b, size_t n, EffPool *pool)
+void eff_add_f32(const EffKernelsF32 *k, float *dst, const float *a, const float *b, size_t n, EffPool *pool)
 {
-    ValueTask t = {.dst = dst, .src = a, .src2 = b};
+    ValueTask t = {.k = k, .dst = dst, .src = a, .src2 = b};
     eff_pool_run(pool, n, GRAIN_VALUES, add_values, &t);
 }
 
 static void gate_pixels(void *ctx, size_t begin, size_t end, int worker)
 {
     const ValueTask *t = ctx;
-    const float *src = t->src, *gate = t->src2;
-    const size_t n_ch = t->n_ch;
-    float *dst = t->dst;
     (void)worker;
-    for (size_t p = begin; p < end; p++) {
-        for (size_t c = 0; c < n_ch; c++)
-            dst[p * n_ch + c] = src[p * n_ch + c] * gate[c];
-    }
+    t->k->gate(t->dst + begin * t->n_ch, t->src + begin * t->n_ch, t->src2, end - begin, t->n_ch);
 }
 
-void eff_gate_f32(float *dst, const float *src, const float *gate, size_t n_pixels, size_t n_ch, EffPool *pool)
+void eff_gate_f32(const EffKernelsF32 *k, float *dst, const float *src, const float *gate, size_t n_pixels, size_t n_ch,
+                  EffPool *pool)
 {
-    ValueTask t = {.dst = dst, .src = src, .src2 = gate, .n_ch = n_ch};
+    ValueTask t = {.k = k, .dst = dst, .src = src, .src2 = gate, .n_ch = n_ch};
     eff_pool_run(pool, n_pixels, GRAIN_VALUES / n_ch + 1, gate_pixels, &t);
 }
 
-/* Blocks of channels; each mean is one sum, pixel after pixel. */
 static void mean_blocks(void *ctx, size_t begin, size_t end, int worker)
 {
     const ValueTask *t = ctx;
+    const size_t ch_end = end * MEAN_BLOCK < t->n_ch ? end * MEAN_BLOCK : t->n_ch;
     (void)worker;
-    for (size_t first = begin * MEAN_BLOCK; begin < end; begin++, first += MEAN_BLOCK) {
-        const size_t width = t->n_ch - first < MEAN_BLOCK ? t->n_ch - first : MEAN_BLOCK;
-        double sums[MEAN_BLOCK] = {0};
-        const float *src = t->src + first;
-        for (size_t p = 0; p < t->n_pixels; p++, src += t->n_ch) {
-            for (size_t c = 0; c < width; c++)
-                sums[c] += (double)src[c];
-        }
-        for (size_t c = 0; c < width; c++)
-            t->dst[first + c] = (float)(sums[c] / (double)t->n_pixels);
-    }
+    t->k->mean(t->dst, t->src, t->n_pixels, t->n_ch, begin * MEAN_BLOCK, ch_end);
 }
 
-void eff_mean_f32(float *dst, const float *src, size_t n_pixels, size_t n_ch, EffPool *pool)
+void eff_mean_f32(const EffKernelsF32 *k, float *dst, const float *src, size_t n_pixels, size_t n_ch, EffPool *pool)
 {
-    ValueTask t = {.dst = dst, .src = src, .n_pixels = n_pixels, .n_ch = n_ch};
+    ValueTask t = {.k = k, .dst = dst, .src = src, .n_pixels = n_pixels, .n_ch = n_ch};
     eff_pool_run(pool, (n_ch + MEAN_BLOCK - 1) / MEAN_BLOCK, 1, mean_blocks, &t);
 }

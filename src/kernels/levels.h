@@ -13,6 +13,12 @@ eff_quant_fn eff_quant_s16u8_c;
 eff_add_s16_fn eff_add_s16_c;
 eff_pool_s16_fn eff_pool_s16_c;
 eff_pool_u8_fn eff_pool_u8_c;
+extern const EffPwF32Kernel eff_pw_f32_4x8_c;
+eff_dw_f32_fn eff_dw_f32_c;
+eff_act_f32_fn eff_act_f32_c;
+eff_add_f32_fn eff_add_f32_c;
+eff_gate_f32_fn eff_gate_f32_c;
+eff_mean_f32_fn eff_mean_f32_c;
 
 void eff_kernels_init_c(EffKernels *k);
 
@@ -28,6 +34,16 @@ eff_pool_u8_fn eff_pool_u8_avx512vnni;
 
 eff_peak_fn eff_peak_avx512vnni;
 
+extern const EffPwF32Kernel eff_pw_f32_3x16_avx128, eff_pw_f32_3x32_avx2, eff_pw_f32_6x64_avx512;
+eff_dw_f32_fn eff_dw_f32_avx2, eff_dw_f32_avx512;
+eff_act_f32_fn eff_act_f32_avx2, eff_act_f32_avx512;
+eff_add_f32_fn eff_add_f32_avx2, eff_add_f32_avx512;
+eff_gate_f32_fn eff_gate_f32_avx2, eff_gate_f32_avx512;
+eff_mean_f32_fn eff_mean_f32_avx2, eff_mean_f32_avx512;
+
+void eff_kernels_init_f32_avx2(EffKernelsF32 *k);
+void eff_kernels_init_f32_avx128(EffKernelsF32 *k);
+void eff_kernels_init_f32_avx512(EffKernelsF32 *k);
 void eff_kernels_init_avx512vnni(EffKernels *k);
 void eff_kernels_init_avx512vbmi(EffKernels *k);
 

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pointwise (1x1) convolution in float: tiles of 4 pixels x 8 output channels in registers. */
-#include "kernels/f32.h"
+#include "kernels/levels.h"
 
 #include <string.h>
 
-enum { N_TILE = EFF_F32_N_TILE, M_TILE = 4 };
+enum { N_TILE = 8, M_TILE = 4 };
 
-size_t eff_pw_f32_packed_count(size_t n_in, size_t n_out)
+static size_t n_panels(size_t n_out)
 {
-    return (n_out + N_TILE - 1) / N_TILE * N_TILE * n_in;
+    return (n_out + N_TILE - 1) / N_TILE;
 }
 
-void eff_pw_f32_pack(float *packed, const float *wgt, size_t n_in, size_t n_out)
+static size_t packed_count(size_t n_in, size_t n_out)
+{
+    return n_panels(n_out) * N_TILE * n_in;
+}
+
+/* To [panel][n_in][N_TILE], zero-padded. */
+static void pack(float *packed, const float *wgt, size_t n_in, size_t n_out)
 {
     for (size_t o = 0; o < n_out; o += N_TILE) {
         for (size_t i = 0; i < n_in; i++) {
@@ -33,26 +39,34 @@ static EFF_ALWAYS_INLINE void tile(const EffPwF32 *op, const float *src, const f
                                    float *dst, size_t n_cols, const int m)
 {
     EffF4 acc[M_TILE][2];
+#pragma GCC unroll 4
     for (int p = 0; p < m; p++) {
         acc[p][0] = load4(bias);
         acc[p][1] = load4(bias + 4);
     }
     for (size_t i = 0; i < op->n_in; i++) {
         const EffF4 w0 = load4(panel + i * N_TILE), w1 = load4(panel + i * N_TILE + 4);
+#pragma GCC unroll 4
         for (int p = 0; p < m; p++) {
             const float x = src[(size_t)p * op->src_stride + i];
             acc[p][0] += w0 * x;
             acc[p][1] += w1 * x;
         }
     }
-    for (int p = 0; p < m; p++)
-        memcpy(dst + (size_t)p * op->dst_stride, acc[p], n_cols * sizeof(float));
+#pragma GCC unroll 4
+    for (int p = 0; p < m; p++) {
+        const EffF4 lo = acc[p][0], hi = acc[p][1];
+        float sums[N_TILE];
+        memcpy(sums, &lo, sizeof lo);
+        memcpy(sums + 4, &hi, sizeof hi);
+        memcpy(dst + (size_t)p * op->dst_stride, sums, n_cols * sizeof *sums);
+    }
 }
 
-void eff_pw_f32(const EffPwF32 *op, const float *src, float *dst, size_t n_pixels, size_t panel_begin, size_t panel_end)
+static void run(const EffPwF32 *op, const float *src, float *dst, size_t n_pixels, size_t panel_begin, size_t panel_end)
 {
-    for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        const size_t o = panel * N_TILE;
+    const size_t end = panel_end * N_TILE < op->n_out ? panel_end * N_TILE : op->n_out;
+    for (size_t o = panel_begin * N_TILE; o < end; o += N_TILE) {
         const size_t n_cols = op->n_out - o < N_TILE ? op->n_out - o : N_TILE;
         const float *w = op->packed + o * op->n_in;
         float bias[N_TILE] = {0};
@@ -64,4 +78,8 @@ void eff_pw_f32(const EffPwF32 *op, const float *src, float *dst, size_t n_pixel
         for (; p < n_pixels; p++)
             tile(op, src + p * op->src_stride, w, bias, dst + p * op->dst_stride + o, n_cols, 1);
     }
+    for (size_t p = 0, o = panel_begin * N_TILE; p < n_pixels && op->act != EFF_ACTIVATION_NONE && o < end; p++)
+        eff_act_f32_c(op->act, dst + p * op->dst_stride + o, end - o);
 }
+
+const EffPwF32Kernel eff_pw_f32_4x8_c = {"pw_f32_4x8_c", n_panels, packed_count, pack, run};

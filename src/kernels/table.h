@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The integer kernels, behind one table of function pointers. Plain C fills every entry; a CPU level overwrites what it
+ * The kernels, behind one table of function pointers: the integer ones here, the float ones in f32.h. Plain C fills every entry; a CPU level overwrites what it
  * does better, with the same bits. A kernel, its packing routine and the size of its packed weights travel together.
  *
  * Common rules
@@ -17,6 +17,7 @@
 
 #include "effnet/base.h"
 #include "kernels/epilogue.h"
+#include "kernels/f32.h"
 #include "kernels/quads.h"
 
 #include <stddef.h>
@@ -223,6 +224,7 @@ typedef struct EffKernels {
     eff_pool_s16_fn *pool_s16;
     eff_pool_u8_fn *pool_u8;
     eff_peak_fn *peak; /**< NULL at levels without dot products */
+    EffKernelsF32 f32;
 } EffKernels;
 
 /** Fill the table for a CPU: what eff_cpu_detect() found, less what the user masked. Constant afterwards. */

@@ -13,5 +13,11 @@ void eff_kernels_init_c(EffKernels *k)
         .add_s16 = eff_add_s16_c,
         .pool_s16 = eff_pool_s16_c,
         .pool_u8 = eff_pool_u8_c,
+        .f32 = {.pw = eff_pw_f32_4x8_c,
+                .dw = eff_dw_f32_c,
+                .act = eff_act_f32_c,
+                .add = eff_add_f32_c,
+                .gate = eff_gate_f32_c,
+                .mean = eff_mean_f32_c},
     };
 }

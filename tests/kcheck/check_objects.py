@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looks at the machine code of the kernels.
 
-  check_objects.py spills OBJDUMP FILE...      K loops (innermost loops with vpdpbusd) keep their accumulators in registers
+  check_objects.py spills OBJDUMP FILE...      K loops (innermost loops that multiply) keep their accumulators in registers
   check_objects.py baseline OBJDUMP FILE...    no VEX or EVEX instruction outside *_avx*.o: those objects run on every CPU
 
 FILE is an object or an archive.
@@ -14,7 +14,8 @@ import sys
 
 LINE = re.compile(r'^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$')
 SYMBOL = re.compile(r'^[0-9a-f]+ <(.+)>:$')
-SPILL = re.compile(r'zmm\d+.*\(%r[sb]p|\(%r[sb]p[^)]*\).*zmm\d+')
+SPILL = re.compile(r'[yz]mm\d+.*\(%r[sb]p|\(%r[sb]p[^)]*\).*[yz]mm\d+')
+MULTIPLY = ('vpdpbusd', 'vmulps')
 MEMBER = re.compile(r'^(\S+):\s+file format')
 SKIPPED = 77
 
@@ -44,14 +45,14 @@ def functions(objdump, path):
 
 
 def k_loops(body):
-    """Innermost loops with vpdpbusd."""
+    """Innermost loops with products."""
     at = {address: i for i, (address, _, _) in enumerate(body)}
     loops = []
     for i, (address, mnemonic, operands) in enumerate(body):
         target = re.match(r'([0-9a-f]+)\b', operands)
         if mnemonic.startswith('j') and target and int(target.group(1), 16) <= address:
             start = at.get(int(target.group(1), 16))
-            if start is not None and any(m == 'vpdpbusd' for _, m, _ in body[start:i]):
+            if start is not None and any(m in MULTIPLY for _, m, _ in body[start:i]):
                 loops.append((start, i))
     return [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
 
@@ -63,11 +64,11 @@ def spills(objdump, paths):
             for start, end in k_loops(body):
                 n_loops += 1
                 loop = body[start:end]
-                n_dot = sum(m == 'vpdpbusd' for _, m, _ in loop)
+                n_mul = sum(m in MULTIPLY for _, m, _ in loop)
                 stack = [f'{m} {o}' for _, m, o in loop if SPILL.search(o)]
                 if stack:
                     bad += 1
-                    print(f'{name}: loop at {body[start][0]:x} ({n_dot} vpdpbusd) has {len(stack)} spills: {stack[0]}')
+                    print(f'{name}: loop at {body[start][0]:x} ({n_mul} products) has {len(stack)} spills: {stack[0]}')
     print(f'{n_loops} K loops, {bad} with spills')
     return 1 if bad or n_loops == 0 else 0
 

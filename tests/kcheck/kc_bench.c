@@ -20,10 +20,7 @@ enum {
     ROUNDS = 9 /* the fastest counts: other programs share the machine */
 };
 
-typedef void work_fn(void *ctx);
-
-/* Seconds of one call: the fastest of ROUNDS rounds of about a millisecond. */
-static double time_of(work_fn *fn, void *ctx)
+double kc_time(void (*fn)(void *ctx), void *ctx)
 {
     long n = 1;
     double best = 1e9;
@@ -222,7 +219,7 @@ static void bench_pw(const KCheck *t, const EffKernels *k, const Machine *m, con
         .col_end = s->in_size,
         .ch_end = (int)dst_px,
     };
-    const double seconds = time_of(quads ? run_quads : run_nhwc, &b);
+    const double seconds = kc_time(quads ? run_quads : run_nhwc, &b);
     char form[24];
     snprintf(form, sizeof form, "%s %s", act, quads ? "quads" : "nhwc");
     const double k4 = (s->in_ch + 3) / 4 * 4;
@@ -267,7 +264,7 @@ static void bench_dw(const KCheck *t, const EffKernels *k, const Machine *m, con
         .row_end = rows,
         .ch_end = pad,
     };
-    const double seconds = time_of(run_dw, &b), outputs = (double)(rows * s->out_size);
+    const double seconds = kc_time(run_dw, &b), outputs = (double)(rows * s->out_size);
     char form[24];
     snprintf(form, sizeof form, "%s%s", act, clamp ? "" : " s16+pool");
     report(t, m, s, form, rows, outputs * s->out_ch * taps, outputs * pad * taps, seconds);
@@ -304,7 +301,7 @@ static void bench_quant(const KCheck *t, const EffKernels *k, const Machine *m)
     const size_t n = (size_t)channels * b.n_pixels;
     b.src = need(n, 2);
     b.dst = need(n, 1);
-    const double cycles = time_of(run_quant, &b) * m->hz / (double)n;
+    const double cycles = kc_time(run_quant, &b) * m->hz / (double)n;
     if (t->json)
         printf("{\"op\":\"quant_s16u8\",\"channels\":%d,\"cycles_per_value\":%.4f}\n", channels, cycles);
     else
@@ -339,7 +336,7 @@ static void bench_fc(const KCheck *t, const EffKernels *k, const Machine *m, con
     b.src = need((size_t)eff_param_pad(s->in_ch), 2);
     b.acc = need((size_t)eff_ch_pad(s->out_ch), 8);
     fill(b.src, (size_t)s->in_ch * 2);
-    report(t, m, s, "s16 x s8", 1, (double)n, (double)s->in_ch * eff_ch_pad(s->out_ch), time_of(run_fc, &b));
+    report(t, m, s, "s16 x s8", 1, (double)n, (double)s->in_ch * eff_ch_pad(s->out_ch), kc_time(run_fc, &b));
     eff_free(wgt);
     eff_free(packed);
     eff_free(b.src);

@@ -16,6 +16,7 @@ static const char usage[] =
     "  --cpu LEVEL    check up to this level only: c, avx2, avxvnni, avx512vnni, avx512vbmi (default: all this CPU "
     "has)\n"
     "  --test NAME    one test: pw_u8s8 pw_quads dw_u8s8 stem fc_s16 fc_epilogue quant_s16u8 add_s16 pool_s16 pool_u8\n"
+    "                 pw_f32 dw_f32 act_f32 values_f32\n"
     "  --seed S       random cases (default 1)\n"
     "  --cases N      cases a test (default 500)\n"
     "  --shapes FILE  layer shapes (default bench/shapes.txt)\n"
@@ -25,12 +26,17 @@ static const char usage[] =
 static void check_level(KCheck *t, unsigned flags)
 {
     EffKernels k;
+    if (flags & EFF_CPU_AVX2) { /* a hint, not a need: kernels for both kinds of CPU run here */
+        eff_kernels_init(&k, flags ^ EFF_CPU_YMM_HALVES);
+        kc_test_f32(t, &k.f32);
+    }
     eff_kernels_init(&k, flags);
     kc_test_pw(t, &k);
     kc_test_dw(t, &k);
     kc_test_stem(t, &k);
     kc_test_fc(t, &k);
     kc_test_elementwise(t, &k);
+    kc_test_f32(t, &k.f32);
 }
 
 /* Level by level, lowest first: a kernel is checked at the first level that has it. */
@@ -99,6 +105,7 @@ int main(int argc, char **argv)
         eff_kernels_init(&k, flags);
         t.level = eff_cpu_level_name(flags);
         kc_bench(&t, &k, bench);
+        kc_bench_f32(&t, &k.f32, bench);
     } else {
         check_levels(&t, flags);
         if (t.n_tests == 0) {

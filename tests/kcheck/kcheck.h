@@ -113,7 +113,13 @@ void kc_test_dw(KCheck *t, const EffKernels *k);
 void kc_test_stem(KCheck *t, const EffKernels *k);
 void kc_test_fc(KCheck *t, const EffKernels *k);
 void kc_test_elementwise(KCheck *t, const EffKernels *k);
+void kc_test_f32(KCheck *t, const EffKernelsF32 *k);
+
+/* Seconds of one call: the fastest of some rounds of about a millisecond. */
+double kc_time(void (*fn)(void *ctx), void *ctx);
 
 void kc_bench(KCheck *t, const EffKernels *k, const char *net);
+/* The float kernels, beside plain C. */
+void kc_bench_f32(KCheck *t, const EffKernelsF32 *k, const char *net);
 
 #endif

@@ -4,10 +4,11 @@
 #include "unit.h"
 
 #include "base/arena.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "effnet/compile.h"
 #include "graph/ir.h"
-#include "kernels/f32.h"
+#include "kernels/table.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,9 +23,19 @@ static float *random_floats(EffRng *rng, size_t n)
     return x;
 }
 
-static void pointwise_equals_naive(void **state)
+/* Kernels of the i-th level of this CPU; false past the end, and those of plain C for a level that it lacks. */
+static bool kernels_of(EffKernels *k, size_t i)
 {
-    (void)state;
+    unsigned flags = 0;
+    if (eff_cpu_level_at(i) == NULL)
+        return false;
+    (void)eff_cpu_level_find(&flags, eff_cpu_level_at(i));
+    eff_kernels_init(k, flags);
+    return true;
+}
+
+static void pointwise_equals_naive(const EffPwF32Kernel *k)
+{
     EffRng rng;
     eff_rng_init(&rng, 1);
     for (size_t n_in = 1; n_in < 40; n_in += 7) {
@@ -32,11 +43,11 @@ static void pointwise_equals_naive(void **state)
             const size_t n_pixels = 1 + n_out % 7;
             float *src = random_floats(&rng, n_pixels * n_in), *wgt = random_floats(&rng, n_in * n_out);
             float *bias = random_floats(&rng, n_out), *dst = random_floats(&rng, n_pixels * n_out);
-            float *packed = random_floats(&rng, eff_pw_f32_packed_count(n_in, n_out));
-            eff_pw_f32_pack(packed, wgt, n_in, n_out);
+            float *packed = random_floats(&rng, k->packed_count(n_in, n_out));
+            k->pack(packed, wgt, n_in, n_out);
             const EffPwF32 op = {
                 .n_in = n_in, .n_out = n_out, .src_stride = n_in, .dst_stride = n_out, .packed = packed, .bias = bias};
-            eff_pw_f32(&op, src, dst, n_pixels, 0, (n_out + 7) / 8);
+            k->run(&op, src, dst, n_pixels, 0, k->n_panels(n_out));
             for (size_t p = 0; p < n_pixels; p++) {
                 for (size_t o = 0; o < n_out; o++) {
                     float sum = bias[o];
@@ -54,14 +65,13 @@ static void pointwise_equals_naive(void **state)
     }
 }
 
-static void depthwise_equals_naive(void **state)
+static void depthwise_equals_naive(eff_dw_f32_fn *fn)
 {
-    (void)state;
     EffRng rng;
     eff_rng_init(&rng, 2);
     for (int kernel = 1; kernel <= 7; kernel += 2) {
         for (int stride = 1; stride <= 2; stride++) {
-            const int h = 9, w = 6, c = 5, pad = kernel / 2;
+            const int h = 9, w = 6, c = 5 + 13 * stride, pad = kernel / 2;
             EffDwF32 op = {.in_h = h,
                            .in_w = w,
                            .out_h = (h + 2 * pad - kernel) / stride + 1,
@@ -75,7 +85,7 @@ static void depthwise_equals_naive(void **state)
             float *src = random_floats(&rng, (size_t)(h * w * c)), *dst = random_floats(&rng, (size_t)(h * w * c));
             float *wgt = random_floats(&rng, (size_t)(kernel * kernel * c));
             op.wgt = wgt;
-            eff_dw_f32(&op, src, dst, 0, op.out_h);
+            fn(&op, src, dst, 0, op.out_h);
             for (int y = 0; y < op.out_h; y++) {
                 for (int x = 0; x < op.out_w; x++) {
                     for (int ch = 0; ch < c; ch++) {
@@ -95,6 +105,16 @@ static void depthwise_equals_naive(void **state)
             free(dst);
             free(wgt);
         }
+    }
+}
+
+static void kernels_equal_naive_loops(void **state)
+{
+    (void)state;
+    EffKernels k;
+    for (size_t level = 0; kernels_of(&k, level); level++) {
+        pointwise_equals_naive(&k.f32.pw);
+        depthwise_equals_naive(k.f32.dw);
     }
 }
 
@@ -148,11 +168,11 @@ static EffGraph *random_network(const char *name, int size, int n_classes)
     return g;
 }
 
-static void run(const EffGraph *g, int n_threads, const float *src, float *dst)
+static void run(const EffGraph *g, const char *cpu, int n_threads, const float *src, float *dst)
 {
     EffReference *r = NULL;
     EffReferenceSession *s = NULL;
-    assert_int_equal(eff_reference_create(&r, g), EFF_OK);
+    assert_int_equal(eff_reference_create(&r, g, cpu), EFF_OK);
     assert_int_equal(eff_reference_session_create(&s, r, n_threads), EFF_OK);
     assert_true(eff_reference_arena_bytes(r) > 0);
     eff_mem_fail_after(-1);
@@ -192,10 +212,10 @@ static void passes_keep_the_output(void **state)
     eff_rng_init(&rng, 4);
     float *src = random_floats(&rng, (size_t)SIZE * SIZE * 3);
     for (size_t k = 0; k < EFF_COUNT(names); k++) {
-        float plain[CLASSES], folded[CLASSES], threaded[CLASSES];
+        float plain[CLASSES], folded[CLASSES];
         EffGraph *g = random_network(names[k], SIZE, CLASSES);
         replace_batchnorms(g);
-        run(g, 1, src, plain);
+        run(g, NULL, 1, src, plain);
         eff_graph_free(g);
         g = random_network(names[k], SIZE, CLASSES);
         const int n_before = g->n_nodes;
@@ -203,8 +223,7 @@ static void passes_keep_the_output(void **state)
         assert_true(g->n_nodes < n_before);
         for (int i = 0; i < g->n_nodes; i++)
             assert_true(g->nodes[i].op != EFF_OP_BATCHNORM);
-        run(g, 1, src, folded);
-        run(g, 3, src, threaded);
+        run(g, NULL, 1, src, folded);
         eff_graph_free(g);
         float max = 0, difference = 0;
         for (int i = 0; i < CLASSES; i++) {
@@ -213,7 +232,36 @@ static void passes_keep_the_output(void **state)
         }
         assert_true(max > 1e-3f);
         assert_true(difference <= 1e-4f * max);
-        assert_memory_equal(folded, threaded, sizeof folded);
+    }
+    free(src);
+}
+
+static void bits_are_the_same_at_every_level(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"efficientnet-b0", "efficientnet-lite0"};
+    enum { SIZE = 72, CLASSES = 43 }; /* maps of 36, 18, 9, 5 and 3: tails of every tile */
+    EffRng rng;
+    eff_rng_init(&rng, 6);
+    float *src = random_floats(&rng, (size_t)SIZE * SIZE * 3);
+    for (size_t i = 0; i < EFF_COUNT(names); i++) {
+        float wanted[CLASSES], got[CLASSES];
+        EffGraph *g = random_network(names[i], SIZE, CLASSES);
+        assert_int_equal(eff_graph_optimize(g), EFF_OK);
+        run(g, "c", 1, src, wanted);
+        for (size_t level = 0; eff_cpu_level_at(level) != NULL; level++) {
+            unsigned flags;
+            if (eff_cpu_level_find(&flags, eff_cpu_level_at(level)) != EFF_OK)
+                continue; /* not on this CPU */
+            for (int n_threads = 1; n_threads <= 4; n_threads++) {
+                run(g, eff_cpu_level_at(level), n_threads, src, got);
+                assert_memory_equal(got, wanted, sizeof got);
+            }
+        }
+        EffReference *r = NULL;
+        assert_int_equal(eff_reference_create(&r, g, "fastest"), EFF_ERR_ARG);
+        assert_null(r);
+        eff_graph_free(g);
     }
     free(src);
 }
@@ -227,7 +275,7 @@ static void a_network_without_weights_is_refused(void **state)
     assert_int_equal(eff_arch_find(&arch, "lite0"), EFF_OK);
     assert_int_equal(eff_graph_build(&g, &arch), EFF_OK);
     assert_int_equal(eff_graph_optimize(g), EFF_ERR_ARG);
-    assert_int_equal(eff_reference_create(&r, g), EFF_ERR_ARG);
+    assert_int_equal(eff_reference_create(&r, g, NULL), EFF_ERR_ARG);
     assert_null(r);
     eff_graph_free(g);
 }
@@ -264,7 +312,7 @@ static EffStatus prepare_once(void *ctx)
 {
     EffReference *r = NULL;
     EffReferenceSession *s = NULL;
-    EffStatus st = eff_reference_create(&r, ctx);
+    EffStatus st = eff_reference_create(&r, ctx, NULL);
     if (st == EFF_OK)
         st = eff_reference_session_create(&s, r, 2);
     eff_reference_session_free(s);
@@ -284,10 +332,10 @@ static void allocation_failures_are_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pointwise_equals_naive),
-        cmocka_unit_test(depthwise_equals_naive),
+        cmocka_unit_test(kernels_equal_naive_loops),
         cmocka_unit_test(activations_are_accurate),
         cmocka_unit_test(passes_keep_the_output),
+        cmocka_unit_test(bits_are_the_same_at_every_level),
         cmocka_unit_test(a_network_without_weights_is_refused),
         cmocka_unit_test(arena_blocks_do_not_overlap),
         cmocka_unit_test(allocation_failures_are_clean),

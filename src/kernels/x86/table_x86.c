@@ -22,3 +22,28 @@ void eff_kernels_init_avx512vbmi(EffKernels *k)
     k->pw_u8s8 = eff_pw_u8s8_12x32_avx512vbmi;
     k->dw_u8s8 = eff_dw_u8s8_4x16_avx512vbmi;
 }
+
+void eff_kernels_init_f32_avx2(EffKernelsF32 *k)
+{
+    *k = (EffKernelsF32){.pw = eff_pw_f32_3x32_avx2,
+                         .dw = eff_dw_f32_avx2,
+                         .act = eff_act_f32_avx2,
+                         .add = eff_add_f32_avx2,
+                         .gate = eff_gate_f32_avx2,
+                         .mean = eff_mean_f32_avx2};
+}
+
+void eff_kernels_init_f32_avx128(EffKernelsF32 *k)
+{
+    k->pw = eff_pw_f32_3x16_avx128;
+}
+
+void eff_kernels_init_f32_avx512(EffKernelsF32 *k)
+{
+    *k = (EffKernelsF32){.pw = eff_pw_f32_6x64_avx512,
+                         .dw = eff_dw_f32_avx512,
+                         .act = eff_act_f32_avx512,
+                         .add = eff_add_f32_avx512,
+                         .gate = eff_gate_f32_avx512,
+                         .mean = eff_mean_f32_avx512};
+}
