@@ -8,7 +8,6 @@
 enum {
     GRAIN_PIXELS = 24, /* the tiles of every kernel divide it */
     FEW_PIXELS = 64,   /* up to here a layer is split by output channels */
-    GRAIN_ROWS = 2,
     GRAIN_VALUES = 1 << 14,
     MEAN_BLOCK = 64
 };
@@ -88,19 +87,13 @@ static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
     t->k->pw.run(&pw, t->src + begin * pw.n_in, t->dst + begin * pw.n_out, end - begin, 0, t->k->pw.n_panels(pw.n_out));
 }
 
+/* Few pixels: the classifier has one, and the last stages more weights than pixels. */
 static void pw_panels(void *ctx, size_t begin, size_t end, int worker)
 {
     const ConvTask *t = ctx;
     const EffPwF32 pw = matrix_of(t->op);
     (void)worker;
     t->k->pw.run(&pw, t->src, t->dst, (size_t)t->op->out_h * (size_t)t->op->out_w, begin, end);
-}
-
-/* Few pixels (the classifier has one, and the last stages more weights than pixels): four pieces a thread. */
-static void pw_by_panels(ConvTask *t, EffPool *pool)
-{
-    const size_t n = t->k->pw.n_panels((size_t)t->op->out_ch), n_pieces = 4 * (size_t)eff_pool_size(pool);
-    eff_pool_run(pool, n, n > n_pieces ? n / n_pieces : 1, pw_panels, t);
 }
 
 static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
@@ -157,19 +150,26 @@ static void dense_rows(void *ctx, size_t begin, size_t end, int worker)
     }
 }
 
+/* Long pieces, but four a thread: the last ones even out what the threads have to wait. */
+static void run_in_pieces(EffPool *pool, size_t n, eff_task_fn *fn, ConvTask *t)
+{
+    const size_t n_pieces = 4 * (size_t)eff_pool_size(pool);
+    eff_pool_run(pool, n, n > n_pieces ? n / n_pieces : 1, fn, t);
+}
+
 void eff_conv_f32_run(const EffKernelsF32 *k, const EffConvF32 *op, const float *src, float *dst, EffPool *pool,
                       float *rows, size_t row_stride)
 {
     ConvTask t = {.k = k, .op = op, .src = src, .dst = dst, .rows = rows, .row_stride = row_stride};
     const size_t n_rows = (size_t)op->out_h, n_pixels = n_rows * (size_t)op->out_w;
     if (is_depthwise(op))
-        eff_pool_run(pool, n_rows, GRAIN_ROWS, dw_rows, &t);
+        run_in_pieces(pool, n_rows, dw_rows, &t);
     else if (!is_pointwise(op))
-        eff_pool_run(pool, n_rows, GRAIN_ROWS, dense_rows, &t);
+        run_in_pieces(pool, n_rows, dense_rows, &t);
     else if (n_pixels > FEW_PIXELS)
         eff_pool_run(pool, n_pixels, GRAIN_PIXELS, pw_pixels, &t);
     else
-        pw_by_panels(&t, pool);
+        run_in_pieces(pool, k->pw.n_panels((size_t)op->out_ch), pw_panels, &t);
 }
 
 /* ---- The rest ---- */
