@@ -186,8 +186,11 @@ typedef struct EffPictures {
 
 /** How to quantize. A zeroed struct gives the defaults. */
 typedef struct EffQuantizeOptions {
-    int n_threads;   /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
-    size_t n_report; /**< pictures that the report's errors are measured on; 0 means 32 */
+    int n_threads;          /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
+    size_t n_report;        /**< pictures that the report's errors are measured on; 0 means 32 */
+    const char *table;      /**< text of a table (doc/table.md) whose ranges and types take the place of what is
+                                 observed; NULL without. Of a complete one nothing is observed at all */
+    const char *table_name; /**< of its file, for messages */
     /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */
     int (*progress)(void *ctx, const char *phase, size_t done, size_t total);
     void *ctx;
@@ -213,7 +216,8 @@ typedef struct EffCompiled EffCompiled;
  *
  * @param g  with weights; not changed.
  * @return EFF_OK (eff_compiled_free), EFF_ERR_ARG (no weights, no pictures), EFF_ERR_UNSUPPORTED (names the node),
- *         EFF_ERR_FORMAT, EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
+ *         EFF_ERR_FORMAT (of the weights, or of the table, with its line), EFF_ERR_VERSION (of the table),
+ * EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
  */
 EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
                        const EffQuantizeOptions *options);
@@ -232,6 +236,9 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 
 /** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
+/** The table of ranges and types that it was quantized with, as text (doc/table.md); NULL for a float model. Borrowed.
+ */
+const char *eff_compiled_table(const EffCompiled *c);
 void eff_compiled_free(EffCompiled *c);
 
 #ifdef __cplusplus
