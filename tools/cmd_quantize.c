@@ -6,11 +6,11 @@
 #include "model.h"
 #include "output.h"
 #include "progress.h"
+#include "provenance.h"
 #include "views.h"
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/sha256.h"
 #include "base/status.h"
 
 #include <math.h>
@@ -33,55 +33,6 @@ static char *output_path(const Args *a, const char *spec, bool int8)
     else if (eff_hub_int8_path(&path, hub) != EFF_OK)
         cli_usage(a, "%s", eff_last_message());
     return path;
-}
-
-/* SHA-256 of a file, or of all files of a calibration set in their order; "" after a failure. */
-static EffStatus digest_of(char hex[EFF_SHA256_HEX], const char *path)
-{
-    EffBytes bytes = {0};
-    const EffStatus st = eff_file_read(&bytes, path, SIZE_MAX / 2);
-    if (st == EFF_OK)
-        eff_sha256_hex(hex, bytes.data, bytes.size);
-    eff_free(bytes.data);
-    return st;
-}
-
-static EffStatus digest_of_set(char hex[EFF_SHA256_HEX], const Dataset *d)
-{
-    char *all = eff_calloc(d->n + 1, EFF_SHA256_HEX);
-    EffStatus st = all != NULL ? EFF_OK : eff_fail_nomem(d->n * EFF_SHA256_HEX, "digests");
-    for (size_t i = 0; i < d->n && st == EFF_OK; i++)
-        st = digest_of(all + i * (EFF_SHA256_HEX - 1), d->paths[i]);
-    if (st == EFF_OK)
-        eff_sha256_hex(hex, all, d->n * (EFF_SHA256_HEX - 1));
-    eff_free(all);
-    return st;
-}
-
-/* Where a compiled model comes from; no paths and no dates, so that the same inputs give the same bytes. `d` NULL:
- * float. `table`: its text, or NULL. */
-static EffStatus provenance(json_t **out, const ModelSpec *spec, const Dataset *d, int n_views, const char *table)
-{
-    char weights[EFF_SHA256_HEX] = "", pictures[EFF_SHA256_HEX] = "";
-    EffStatus st = digest_of(weights, spec->file);
-    if (st == EFF_OK && d != NULL)
-        st = digest_of_set(pictures, d);
-    if (st != EFF_OK)
-        return st;
-    json_t *object =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f}", "tool", "effnet " EFF_VERSION, "type", d != NULL ? "int8" : "float",
-                  "arch", spec->arch.name, "weights_sha256", weights, "padding",
-                  spec->arch.padding == EFF_PADDING_SAME ? "same" : "symmetric", "bn_eps", (double)spec->arch.bn_eps);
-    if (table != NULL)
-        eff_sha256_hex(weights, table, strlen(table));
-    if (d != NULL)
-        json_object_set_new(
-            object, "calibration",
-            json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)d->n, "views", n_views, "sha256", pictures));
-    if (table != NULL)
-        json_object_set_new(object, "table_sha256", json_string(weights));
-    *out = object;
-    return EFF_OK;
 }
 
 static EffStatus label_and_write(EffCompiled *c, const ModelSpec *spec, json_t *origin, const char *path)
@@ -246,7 +197,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
         st = eff_quantize(&c, g, &pictures, &options);
     progress_end(&phase.progress);
     if (st == EFF_OK)
-        st = provenance(&origin, spec, d, n_views, table);
+        st = provenance_make(&origin, spec, d, n_views, table);
     if (st == EFF_OK)
         report = report_json(c, origin);
     if (st == EFF_OK)
@@ -346,7 +297,7 @@ static ExitCode run_compile(const Args *a)
         EffStatus st = eff_compile_float(&c, g);
         json_t *origin = NULL;
         if (st == EFF_OK)
-            st = provenance(&origin, &spec, NULL, 0, NULL);
+            st = provenance_make(&origin, &spec, NULL, 0, NULL);
         if (st == EFF_OK)
             st = label_and_write(c, &spec, origin, path);
         if (st != EFF_OK)

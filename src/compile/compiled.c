@@ -75,22 +75,23 @@ static const char *act_name(EffActKind kind)
     return kind == EFF_ACT_STAIR ? "stair" : kind == EFF_ACT_INTERP ? "interp" : "";
 }
 
-static EffStatus make_rows(EffCompiled *c, const EffGraph *g, const EffTensorError *errors, const EffActChoice *choices,
-                           size_t n_choices)
+static EffStatus make_rows(EffCompiled *c, const EffGraph *g, const EffTensorErrors *errors,
+                           const EffActChoice *choices, size_t n_choices)
 {
     static const char *const types[] = {[EFF_TENSOR_U8] = "u8", [EFF_TENSOR_S16] = "s16", [EFF_TENSOR_F32] = "f32"};
     c->rows = eff_calloc((size_t)c->plan.n_tensors, sizeof *c->rows);
     if (c->rows == NULL)
         return eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *c->rows, "the report");
     for (int t = 0; t < c->plan.n_tensors; t++) {
-        if (errors[t].node < 0)
+        if (errors->tensors[t].node < 0)
             continue;
-        const EffNode *node = &g->nodes[errors[t].node];
+        const EffNode *node = &g->nodes[errors->tensors[t].node];
+        const EffErrorSums sums = eff_error_total(&errors->tensors[t]);
         EffNodeReport *row = &c->rows[c->n_rows++];
         *row = (EffNodeReport){.name = c->plan.tensors[t].name,
                                .type = types[c->plan.tensors[t].type],
-                               .sqnr_db = eff_error_sqnr_db(&errors[t]),
-                               .cosine = eff_error_cosine(&errors[t]),
+                               .sqnr_db = eff_error_sqnr_db(&sums),
+                               .cosine = eff_error_cosine(&sums),
                                .act_sqnr_db = NAN,
                                .act_u8_sqnr_db = NAN,
                                .act = ""};
@@ -112,15 +113,14 @@ static EffStatus measure(EffCompiled *c, const EffGraph *g, const EffReference *
     const EffPictures part =
         take_some(&some, pictures, options->n_report ? options->n_report : DEFAULT_REPORT_PICTURES);
     EffModel *model = NULL;
-    EffTensorError *errors = eff_calloc((size_t)c->plan.n_tensors, sizeof *errors);
-    EffStatus st = errors != NULL ? eff_compiled_model(&model, c, NULL)
-                                  : eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *errors, "the report");
+    EffTensorErrors errors = {0};
+    EffStatus st = eff_compiled_model(&model, c, NULL);
     if (st == EFF_OK)
-        st = eff_compare_tensors(errors, &c->plan, model, g, reference, &part, options);
+        st = eff_compare_tensors(&errors, &c->plan, model, g, reference, &part, options);
     if (st == EFF_OK)
-        st = make_rows(c, g, errors, choices, n_choices);
+        st = make_rows(c, g, &errors, choices, n_choices);
     eff_model_close(model);
-    eff_free(errors);
+    eff_tensor_errors_free(&errors);
     return st;
 }
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SIZE = 32 };
+enum { SIZE = 40 };
 
 static EffGraph *network(const char *name)
 {
