@@ -203,9 +203,7 @@ static ExitCode compare_with(const Args *a, const Model *m, const EffGraph *g, c
     Progress progress = progress_begin("comparing", d->n, cli_flag(a, "quiet"));
     const EffQuantizeOptions how = {.n_threads = n_threads, .progress = show_progress, .ctx = &progress};
     EffDebug *found = NULL;
-    interrupt_catch();
     const EffStatus st = eff_debug_run(&found, m->model, g, &pictures, &how);
-    interrupt_release();
     progress_end(&progress);
     if (st != EFF_OK)
         return cli_fail(a, st);
@@ -226,6 +224,7 @@ static ExitCode run(const Args *a)
 {
     int n_images = DEFAULT_PICTURES, n_threads = 0, n_rows = 0;
     const char *dir = cli_value(a, "data");
+    interrupt_catch();
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "threads", 1, 256, &n_threads) ||
         !cli_int(a, "top", 1, 1 << 30, &n_rows))
         return EXIT_USAGE;

@@ -6,6 +6,7 @@
 #include "dataset.h"
 #include "evaluate.h"
 #include "gate.h"
+#include "interrupt.h"
 #include "model.h"
 #include "npy.h"
 #include "output.h"
@@ -268,6 +269,7 @@ static ExitCode run(const Args *a)
 {
     int n_images = 0, n_views = 1;
     const char *dir = cli_value(a, "data"), *list = cli_value(a, "list");
+    interrupt_catch();
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, VIEWS_MAX, &n_views))
         return EXIT_USAGE;
     if (a->n_words > 2)

@@ -25,8 +25,18 @@ static char *output_path(const Args *a, const char *spec, bool int8)
 {
     const char *out = cli_value(a, "output");
     char *path = NULL;
-    if (out != NULL)
-        return strdup(out);
+    if (out != NULL) {
+        /* Known now, not after minutes of calibration. */
+        char *dir = strdup(out), *slash = dir != NULL ? strrchr(dir, '/') : NULL;
+        if (slash != NULL)
+            slash[slash == dir] = '\0';
+        const bool exists = slash == NULL || eff_is_dir(dir);
+        free(dir);
+        if (exists)
+            return strdup(out);
+        cli_usage(a, "%s: the folder to write it into does not exist; create it first", out);
+        return NULL;
+    }
     const EffHubModel *hub = spec != NULL ? eff_hub_find(spec) : eff_hub_model(0);
     if (hub == NULL || !int8)
         cli_usage(a, "name the file to write: -o model.bin");
@@ -190,7 +200,6 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     EffCompiled *c = NULL;
     json_t *origin = NULL, *report = NULL;
     char *table = NULL;
-    interrupt_catch();
     EffStatus st = read_table(a, &table);
     options.table = table;
     if (st == EFF_OK)
@@ -202,7 +211,6 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
         report = report_json(c, origin);
     if (st == EFF_OK)
         st = write_all(a, c, spec, origin, report, path);
-    interrupt_release();
     ExitCode code = EXIT_OK;
     if (st != EFF_OK) {
         code = cli_fail(a, st);
@@ -226,6 +234,7 @@ static ExitCode run_quantize(const Args *a)
 {
     int n_images = 0, n_views = 1, n_threads = 0;
     const char *calib = cli_value(a, "calib");
+    interrupt_catch();
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, 1000, &n_views) ||
         !cli_int(a, "threads", 1, 256, &n_threads))
         return EXIT_USAGE;

@@ -36,7 +36,7 @@ static EffStatus run_views(Job *job, ModelSession *s, size_t i)
     if (st != EFF_OK)
         return st;
     float *logits = job->e->logits + i * n_views * n_classes;
-    for (size_t v = 0; v < n_views && st == EFF_OK; v++, logits += n_classes) {
+    for (size_t v = 0; v < n_views && st == EFF_OK && !interrupt_seen(); v++, logits += n_classes) {
         st = views_evaluate(s->pixels, &image, &s->model->info->pre, (int)v);
         if (st == EFF_OK)
             eff_session_run(s->session, s->pixels, logits);
@@ -64,7 +64,8 @@ static void run_pictures(void *ctx, size_t begin, size_t end, int worker)
             job->failed_at = i;
             strncpy(job->message, eff_last_message(), sizeof job->message - 1);
         }
-        progress_update(&job->progress, ++job->n_done);
+        job->n_done += !interrupt_seen();
+        progress_update(&job->progress, job->n_done);
         pthread_mutex_unlock(&job->lock);
     }
 }
@@ -88,13 +89,10 @@ EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, const Eval
     if (st == EFF_OK) {
         job.progress = progress_begin("pictures", d->n, options->quiet);
         const double started = eff_now();
-        interrupt_catch();
         eff_pool_run(pool, d->n, 1, run_pictures, &job);
-        const bool stopped = interrupt_seen();
-        interrupt_release();
         e.seconds = eff_now() - started;
         progress_end(&job.progress);
-        if (stopped)
+        if (interrupt_seen())
             st = eff_fail(EFF_ERR_INTERRUPTED, "interrupted after %zu of %zu pictures", job.n_done, d->n);
         else if (job.status != EFF_OK)
             st = eff_fail(job.status, "%s", job.message);

@@ -6,7 +6,6 @@
 #include <stddef.h>
 
 static volatile sig_atomic_t seen;
-static struct sigaction before;
 
 static void note(int signal)
 {
@@ -17,13 +16,10 @@ static void note(int signal)
 void interrupt_catch(void)
 {
     const struct sigaction act = {.sa_handler = note};
-    seen = 0;
+    struct sigaction before;
     sigaction(SIGINT, &act, &before);
-}
-
-void interrupt_release(void)
-{
-    sigaction(SIGINT, &before, NULL);
+    if (before.sa_handler == SIG_IGN)
+        sigaction(SIGINT, &before, NULL);
 }
 
 bool interrupt_seen(void)

@@ -8,10 +8,9 @@
 
 #include <stdbool.h>
 
-/* From here on SIGINT is noted, and ends the program no more. */
+/* From here to the end of the command SIGINT is noted, and no longer ends the program; where it was ignored, it stays
+ * so. */
 void interrupt_catch(void);
-/* As before. */
-void interrupt_release(void);
 /* Whether it has come. */
 bool interrupt_seen(void);
 
