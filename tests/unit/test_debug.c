@@ -67,8 +67,7 @@ static void it_agrees_with_the_report(void **state)
             error = fmaxf(error, e->max_error);
             least = fminf(least, e->used_min);
             assert_true(e->seen_min <= e->seen_max && e->used_min <= 0 && e->used_max >= 0 && e->cosine <= 1 + 1e-9);
-            assert_true(!a->per_channel || strcmp(a->type, "u8") != 0 ||
-                        e->cut_off == 0); /* the pictures it was made on */
+            assert_true(strcmp(a->type, "u8") != 0 || e->cut_off == 0); /* the pictures it was made on */
         }
         assert_true(error == a->all.max_error && least == a->all.used_min);
     }
