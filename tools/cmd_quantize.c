@@ -2,20 +2,21 @@
 /* effnet quantize and compile: from weights to a .bin. */
 #include "commands.h"
 #include "dataset.h"
+#include "interrupt.h"
 #include "model.h"
 #include "output.h"
 #include "progress.h"
+#include "provenance.h"
 #include "views.h"
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/sha256.h"
 #include "base/status.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- What both commands share ---- */
 
@@ -24,59 +25,24 @@ static char *output_path(const Args *a, const char *spec, bool int8)
 {
     const char *out = cli_value(a, "output");
     char *path = NULL;
-    if (out != NULL)
-        return strdup(out);
+    if (out != NULL) {
+        /* Known now, not after minutes of calibration. */
+        char *dir = strdup(out), *slash = dir != NULL ? strrchr(dir, '/') : NULL;
+        if (slash != NULL)
+            slash[slash == dir] = '\0';
+        const bool exists = slash == NULL || eff_is_dir(dir);
+        free(dir);
+        if (exists)
+            return strdup(out);
+        cli_usage(a, "%s: the folder to write it into does not exist; create it first", out);
+        return NULL;
+    }
     const EffHubModel *hub = spec != NULL ? eff_hub_find(spec) : eff_hub_model(0);
     if (hub == NULL || !int8)
         cli_usage(a, "name the file to write: -o model.bin");
     else if (eff_hub_int8_path(&path, hub) != EFF_OK)
         cli_usage(a, "%s", eff_last_message());
     return path;
-}
-
-/* SHA-256 of a file, or of all files of a calibration set in their order; "" after a failure. */
-static EffStatus digest_of(char hex[EFF_SHA256_HEX], const char *path)
-{
-    EffBytes bytes = {0};
-    const EffStatus st = eff_file_read(&bytes, path, SIZE_MAX / 2);
-    if (st == EFF_OK)
-        eff_sha256_hex(hex, bytes.data, bytes.size);
-    eff_free(bytes.data);
-    return st;
-}
-
-static EffStatus digest_of_set(char hex[EFF_SHA256_HEX], const Dataset *d)
-{
-    char *all = eff_calloc(d->n + 1, EFF_SHA256_HEX);
-    EffStatus st = all != NULL ? EFF_OK : eff_fail_nomem(d->n * EFF_SHA256_HEX, "digests");
-    for (size_t i = 0; i < d->n && st == EFF_OK; i++)
-        st = digest_of(all + i * (EFF_SHA256_HEX - 1), d->paths[i]);
-    if (st == EFF_OK)
-        eff_sha256_hex(hex, all, d->n * (EFF_SHA256_HEX - 1));
-    eff_free(all);
-    return st;
-}
-
-/* Where a compiled model comes from; no paths and no dates, so that the same inputs give the same bytes. `d` NULL:
- * float. */
-static EffStatus provenance(json_t **out, const ModelSpec *spec, const Dataset *d, int n_views)
-{
-    char weights[EFF_SHA256_HEX] = "", pictures[EFF_SHA256_HEX] = "";
-    EffStatus st = digest_of(weights, spec->file);
-    if (st == EFF_OK && d != NULL)
-        st = digest_of_set(pictures, d);
-    if (st != EFF_OK)
-        return st;
-    json_t *object =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f}", "tool", "effnet " EFF_VERSION, "type", d != NULL ? "int8" : "float",
-                  "arch", spec->arch.name, "weights_sha256", weights, "padding",
-                  spec->arch.padding == EFF_PADDING_SAME ? "same" : "symmetric", "bn_eps", (double)spec->arch.bn_eps);
-    if (d != NULL)
-        json_object_set_new(
-            object, "calibration",
-            json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)d->n, "views", n_views, "sha256", pictures));
-    *out = object;
-    return EFF_OK;
 }
 
 static EffStatus label_and_write(EffCompiled *c, const ModelSpec *spec, json_t *origin, const char *path)
@@ -99,17 +65,10 @@ static const Option quantize_options[] = {
     {"output", 'o', "FILE", "the .bin (default: the cache, for a model from there)", COMPLETES_FILE},
     {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
     {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
+    {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
     {"quiet", 'q', NULL, "no progress line, no table", COMPLETES_NOTHING},
     {"json", 0, NULL, "the report as one JSON object", COMPLETES_NOTHING},
     {0}};
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
 
 typedef struct Phase {
     Progress progress;
@@ -126,7 +85,7 @@ static int show_progress(void *ctx, const char *name, size_t done, size_t total)
         phase->name = name;
     }
     progress_update(&phase->progress, done);
-    return interrupted;
+    return interrupt_seen();
 }
 
 static json_t *number_or_null(double v)
@@ -158,20 +117,76 @@ static void print_table(const EffCompiled *c)
     }
 }
 
-/* report.json beside model.bin is model.report.json. */
+/* "model.report.json" beside "model.bin"; free(), NULL when memory is short. */
+static char *path_beside(const char *bin, const char *ending)
+{
+    const size_t n = strlen(bin), stem = n > 4 && strcmp(bin + n - 4, ".bin") == 0 ? n - 4 : n;
+    char *path = malloc(stem + strlen(ending) + 1);
+    if (path != NULL)
+        snprintf(path, stem + strlen(ending) + 1, "%.*s%s", (int)stem, bin, ending);
+    return path;
+}
+
 static EffStatus write_report(const Args *a, const json_t *report, const char *bin)
 {
     const char *given = cli_value(a, "report");
-    const size_t n = strlen(bin), stem = n > 4 && strcmp(bin + n - 4, ".bin") == 0 ? n - 4 : n;
-    char *path = malloc(stem + 32), *text = json_dumps(report, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    EffStatus st = path != NULL && text != NULL ? EFF_OK : eff_fail_nomem(n, "the report");
-    if (st == EFF_OK) {
-        snprintf(path, stem + 32, "%.*s.report.json", (int)stem, bin);
+    char *path = path_beside(bin, ".report.json"), *text = json_dumps(report, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    EffStatus st = path != NULL && text != NULL ? EFF_OK : eff_fail_nomem(strlen(bin), "the report");
+    if (st == EFF_OK)
         st = eff_file_write_atomic(given != NULL ? given : path, text, strlen(text));
-    }
     free(path);
     free(text);
     return st;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The table goes beside the .bin too, but never over the one that the user edited. */
+static EffStatus write_table(const Args *a, const char *text, const char *bin)
+{
+    const char *given = cli_value(a, "table");
+    char *path = path_beside(bin, ".table.txt");
+    EffStatus st = path != NULL ? EFF_OK : eff_fail_nomem(strlen(bin), "the table");
+    if (st == EFF_OK && (given == NULL || !same_file(given, path)))
+        st = eff_file_write_atomic(path, text, strlen(text));
+    free(path);
+    return st;
+}
+
+enum { MAX_TABLE_BYTES = 256 << 20 };
+
+/* The text of --table, NULL without it; free(). */
+static EffStatus read_table(const Args *a, char **out)
+{
+    const char *path = cli_value(a, "table");
+    EffBytes bytes = {0};
+    *out = NULL;
+    if (path == NULL)
+        return EFF_OK;
+    EffStatus st = eff_file_read(&bytes, path, MAX_TABLE_BYTES);
+    if (st != EFF_OK)
+        return st;
+    if (memchr(bytes.data, '\0', bytes.size) != NULL)
+        st = eff_fail(EFF_ERR_FORMAT, "%s: not a text; 'effnet quantize' writes tables of ranges", path);
+    else if ((*out = strndup((const char *)bytes.data, bytes.size)) == NULL)
+        st = eff_fail_nomem(bytes.size, "the table of ranges");
+    eff_free(bytes.data);
+    return st;
+}
+
+/* The .bin, the report and the table; once the first byte is written, Ctrl-C waits for the last. */
+static EffStatus write_all(const Args *a, EffCompiled *c, const ModelSpec *spec, json_t *origin, const json_t *report,
+                           const char *path)
+{
+    EffStatus st = interrupt_seen() ? eff_fail(EFF_ERR_INTERRUPTED, "interrupted; nothing was written")
+                                    : label_and_write(c, spec, origin, path);
+    if (st == EFF_OK)
+        st = write_report(a, report, path);
+    return st == EFF_OK ? write_table(a, eff_compiled_table(c), path) : st;
 }
 
 static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g, const Dataset *d, int n_views,
@@ -180,22 +195,22 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     const Views views = {.d = d, .n_views = n_views, .pre = spec->arch.pre};
     const EffPictures pictures = views_pictures(&views);
     Phase phase = {.quiet = cli_flag(a, "quiet")};
-    const EffQuantizeOptions options = {.n_threads = n_threads, .progress = show_progress, .ctx = &phase};
+    EffQuantizeOptions options = {
+        .n_threads = n_threads, .progress = show_progress, .ctx = &phase, .table_name = cli_value(a, "table")};
     EffCompiled *c = NULL;
-    struct sigaction old, act = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &act, &old);
-    EffStatus st = eff_quantize(&c, g, &pictures, &options);
-    progress_end(&phase.progress);
-    sigaction(SIGINT, &old, NULL);
     json_t *origin = NULL, *report = NULL;
+    char *table = NULL;
+    EffStatus st = read_table(a, &table);
+    options.table = table;
     if (st == EFF_OK)
-        st = provenance(&origin, spec, d, n_views);
+        st = eff_quantize(&c, g, &pictures, &options);
+    progress_end(&phase.progress);
+    if (st == EFF_OK)
+        st = provenance_make(&origin, spec, d, n_views, table);
     if (st == EFF_OK)
         report = report_json(c, origin);
     if (st == EFF_OK)
-        st = label_and_write(c, spec, origin, path);
-    if (st == EFF_OK)
-        st = write_report(a, report, path);
+        st = write_all(a, c, spec, origin, report, path);
     ExitCode code = EXIT_OK;
     if (st != EFF_OK) {
         code = cli_fail(a, st);
@@ -208,6 +223,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
         printf("%s: int8, calibrated on %zu views of %zu pictures\n", path, pictures.n, d->n);
         code = output_flush(a);
     }
+    free(table);
     json_decref(report);
     json_decref(origin);
     eff_compiled_free(c);
@@ -218,6 +234,7 @@ static ExitCode run_quantize(const Args *a)
 {
     int n_images = 0, n_views = 1, n_threads = 0;
     const char *calib = cli_value(a, "calib");
+    interrupt_catch();
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, 1000, &n_views) ||
         !cli_int(a, "threads", 1, 256, &n_threads))
         return EXIT_USAGE;
@@ -251,8 +268,9 @@ const Command cmd_quantize = {
     .name = "quantize",
     .args = "[MODEL] --calib DIR",
     .summary = "turn weights into an int8 .bin",
-    .details = "Calibrates on pictures (250 or more are best; labels are not needed), writes the .bin and a report\n"
-               "beside it, and prints each node's error against float.",
+    .details =
+        "Calibrates on pictures (250 or more are best; labels are not needed), writes the .bin, beside it a report\n"
+        "and a table of ranges that may be edited, and prints each node's error against float.",
     .options = {quantize_options, model_options},
     .examples = {"effnet quantize efficientnet-lite0 --calib photos/ -o lite0.bin",
                  "effnet quantize b0.pth --arch efficientnet-b0 --calib photos/ --images 250 -o b0.bin"},
@@ -288,7 +306,7 @@ static ExitCode run_compile(const Args *a)
         EffStatus st = eff_compile_float(&c, g);
         json_t *origin = NULL;
         if (st == EFF_OK)
-            st = provenance(&origin, &spec, NULL, 0);
+            st = provenance_make(&origin, &spec, NULL, 0, NULL);
         if (st == EFF_OK)
             st = label_and_write(c, &spec, origin, path);
         if (st != EFF_OK)

@@ -7,14 +7,23 @@
 #include "model.h"
 
 typedef struct Evaluation {
-    float *logits; /* [pictures][n_classes], in the order of the dataset */
-    int n_classes, n_threads;
+    float *logits; /* [pictures][n_views][n_classes], in the order of the dataset */
+    int n_views, n_classes, n_threads;
     double seconds;
 } Evaluation;
 
-/* Run all pictures, one thread each. The first picture that can't be read ends it. evaluation_free() afterwards. */
-EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, int n_threads, bool apply_orientation,
-                   bool quiet);
+/* How to run. */
+typedef struct EvaluateOptions {
+    int n_threads; /* pictures at a time; 0: one a CPU */
+    int n_views;   /* of each picture (views.h), at least 1 */
+    bool apply_orientation, quiet;
+} EvaluateOptions;
+
+/*
+ * Run all pictures, one thread each. The first picture that can't be read ends it, and so does Ctrl-C
+ * (EFF_ERR_INTERRUPTED). evaluation_free() afterwards.
+ */
+EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, const EvaluateOptions *options);
 void evaluation_free(Evaluation *e);
 
 #endif

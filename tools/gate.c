@@ -49,7 +49,7 @@ bool gate_parses(const Args *a, const char *expression)
     return true;
 }
 
-/* "b.top1" is the member top1 of the member b. */
+/* "b.top1" is the member top1 of the member b; "kl_mean_ci95.high" the upper end of an interval. */
 static const json_t *look_up(const json_t *object, const char *name)
 {
     char part[64];
@@ -59,6 +59,8 @@ static const json_t *look_up(const json_t *object, const char *name)
         object = json_object_get(object, part);
         name = dot + 1;
     }
+    if (json_is_array(object) && (strcmp(name, "low") == 0 || strcmp(name, "high") == 0))
+        return json_array_get(object, name[0] == 'h');
     return json_object_get(object, name);
 }
 

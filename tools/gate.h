@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gates: conditions on a result that decide the exit code, "kl_mean<=0.003,b.top1>=88". */
+/* Gates: conditions on a result that decide the exit code, "kl_mean<=0.003,b.top1>=88,expected_loss_ci95.high<0.5". */
 #ifndef EFFNET_TOOLS_GATE_H
 #define EFFNET_TOOLS_GATE_H
 

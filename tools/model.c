@@ -174,9 +174,9 @@ static void follow_naming(const Args *a, EffArch *arch, const EffWeights *w)
     EffNaming naming;
     if (eff_weights_naming(&naming, w) != EFF_OK || naming != EFF_NAMING_LUKEMELAS)
         return;
-    if (cli_value(a, "padding") == NULL)
+    if (!has_flag(a, "padding"))
         arch->padding = EFF_PADDING_SAME;
-    if (cli_value(a, "bn-eps") == NULL)
+    if (!has_flag(a, "bn-eps"))
         arch->bn_eps = 1e-3f;
 }
 
@@ -253,7 +253,7 @@ static ExitCode finish_open(Model *m, const Args *a, const char *title, EffStatu
         if (m->title == NULL)
             st = eff_fail_nomem(strlen(title), "a name");
     }
-    if (st == EFF_OK && cli_value(a, "labels") != NULL)
+    if (st == EFF_OK && has_flag(a, "labels"))
         st = read_labels(m, cli_value(a, "labels"));
     if (st == EFF_OK)
         return EXIT_OK;
@@ -294,6 +294,29 @@ ExitCode model_open(Model *out, const Args *a, const char *name)
         spec.file = NULL;
     }
     model_spec_free(&spec);
+    return code;
+}
+
+ExitCode model_open_bin(Model *out, const Args *a, const char *path)
+{
+    *out = (Model){0};
+    char *found = NULL;
+    if (path == NULL && (eff_hub_int8_path(&found, eff_hub_model(0)) != EFF_OK || !eff_is_file(found))) {
+        free(found);
+        return cli_usage(a, "no int8 model in the cache yet; name a compiled model, such as model.bin");
+    }
+    if (path != NULL && !eff_is_file(path))
+        return cli_fail(a, eff_fail(EFF_ERR_IO, "%s: no such file; check the spelling of the path", path));
+    if (path != NULL && !starts_as_bin(path))
+        return cli_usage(a, "%s is not a compiled model; 'effnet quantize' makes one", path);
+    if (found == NULL && (found = strdup(path)) == NULL)
+        return cli_fail(a, eff_fail_nomem(strlen(path), "a path"));
+    const EffStatus st = eff_model_open(&out->model, found, has_flag(a, "cpu") ? cli_value(a, "cpu") : NULL);
+    const ExitCode code = finish_open(out, a, path != NULL ? path : eff_hub_model(0)->name, st);
+    if (code == EXIT_OK)
+        out->file = found;
+    else
+        free(found);
     return code;
 }
 

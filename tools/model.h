@@ -49,6 +49,8 @@ ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out);
 
 /* Open a model. Prints what is wrong and returns an exit code. */
 ExitCode model_open(Model *out, const Args *a, const char *spec);
+/* Open a compiled model and nothing else; NULL is the int8 one in the cache. */
+ExitCode model_open_bin(Model *out, const Args *a, const char *path);
 /* A model that runs a compiled one that is still in memory. */
 ExitCode model_from_compiled(Model *out, const Args *a, const EffCompiled *compiled, const char *title);
 void model_close(Model *m);

@@ -21,6 +21,30 @@ double stats_mcnemar(size_t b, size_t c)
     return fmin(1, 2 * sum);
 }
 
+double stats_normal_cdf(double x)
+{
+    return 0.5 * erfc(-x * 0.7071067811865476);
+}
+
+double stats_detectable(double se)
+{
+    return (1.959963984540054 + 0.8416212335729143) * se;
+}
+
+double stats_quantile(const double *sorted, size_t n, double share)
+{
+    const double at = share * (double)(n - 1);
+    const size_t below = (size_t)at;
+    const size_t above = below + 1 < n ? below + 1 : below;
+    return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
+}
+
+int stats_compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
 void stats_softmax(double *dst, const float *logits, int n)
 {
     double max = (double)logits[0], sum = 0;

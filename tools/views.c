@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Views of calibration pictures: seeded, so that the same files give the same model. */
+/* Views of pictures: seeded or listed, so that the same files give the same model and the same figures. */
 #include "views.h"
 
 #include "base/mem.h"
@@ -26,18 +26,12 @@ static EffStatus cut(EffImage *out, const EffImage *src, int x, int y, int width
     return EFF_OK;
 }
 
-static EffStatus random_view(const EffImage *src, const EffPreprocess *pre, uint64_t seed, uint8_t *pixels)
+/* A square with its corner at (x, y), resized to the network's input without a further crop. */
+static EffStatus prepare_square(uint8_t *pixels, const EffImage *src, const EffPreprocess *pre, int x, int y, int side,
+                                bool mirror)
 {
-    EffRng rng;
-    eff_rng_init(&rng, seed);
-    /* Sides of 55 to 100 % of the short side: 30 to 100 % of a square's area. */
-    const int shorter = src->width < src->height ? src->width : src->height;
-    int side = (int)((0.55f + 0.45f * eff_rng_unit(&rng)) * (float)shorter);
-    side = side < 1 ? 1 : side;
-    const int x = (int)eff_rng_below(&rng, (uint64_t)(src->width - side) + 1);
-    const int y = (int)eff_rng_below(&rng, (uint64_t)(src->height - side) + 1);
     EffImage part = {0};
-    EffStatus st = cut(&part, src, x, y, side, side, eff_rng_below(&rng, 2) != 0);
+    EffStatus st = cut(&part, src, x, y, side, side, mirror);
     if (st == EFF_OK) {
         EffPreprocess whole = *pre;
         whole.crop = 1;
@@ -45,6 +39,25 @@ static EffStatus random_view(const EffImage *src, const EffPreprocess *pre, uint
     }
     eff_image_free(&part);
     return st;
+}
+
+static int shorter_side(const EffImage *src)
+{
+    return src->width < src->height ? src->width : src->height;
+}
+
+/* ---- Calibration ---- */
+
+static EffStatus random_view(const EffImage *src, const EffPreprocess *pre, uint64_t seed, uint8_t *pixels)
+{
+    EffRng rng;
+    eff_rng_init(&rng, seed);
+    /* Sides of 55 to 100 % of the short side: 30 to 100 % of a square's area. */
+    int side = (int)((0.55f + 0.45f * eff_rng_unit(&rng)) * (float)shorter_side(src));
+    side = side < 1 ? 1 : side;
+    const int x = (int)eff_rng_below(&rng, (uint64_t)(src->width - side) + 1);
+    const int y = (int)eff_rng_below(&rng, (uint64_t)(src->height - side) + 1);
+    return prepare_square(pixels, src, pre, x, y, side, eff_rng_below(&rng, 2) != 0);
 }
 
 static EffStatus get(void *ctx, size_t i, uint8_t *pixels)
@@ -67,4 +80,45 @@ EffPictures views_pictures(const Views *views)
                          .n_sources = views->d->n,
                          .get = get,
                          .ctx = (void *)(uintptr_t)views};
+}
+
+/* ---- Evaluation ---- */
+
+/* The digits of k in `base`, mirrored at the point: 1, 2, 3 give 1/2, 1/4, 3/4 in base 2. */
+static double halton(int k, int base)
+{
+    double v = 0, unit = 1;
+    for (; k > 0; k /= base) {
+        unit /= base;
+        v += unit * (k % base);
+    }
+    return v;
+}
+
+static void mirror_rows(uint8_t *pixels, int size)
+{
+    for (int y = 0; y < size; y++, pixels += 3 * size) {
+        for (int left = 0, right = size - 1; left < right; left++, right--) {
+            uint8_t swapped[3];
+            memcpy(swapped, pixels + 3 * left, 3);
+            memcpy(pixels + 3 * left, pixels + 3 * right, 3);
+            memcpy(pixels + 3 * right, swapped, 3);
+        }
+    }
+}
+
+EffStatus views_evaluate(uint8_t *pixels, const EffImage *src, const EffPreprocess *pre, int view)
+{
+    const int k = view / 2;
+    const bool mirror = view % 2 != 0;
+    if (k == 0) {
+        const EffStatus st = eff_image_prepare(pixels, src, pre);
+        if (st == EFF_OK && mirror)
+            mirror_rows(pixels, pre->size);
+        return st;
+    }
+    int side = (int)((1 - 0.3 * halton(k, 2)) * shorter_side(src) + 0.5);
+    side = side < 1 ? 1 : side;
+    const int x = (int)(halton(k, 3) * (src->width - side + 1)), y = (int)(halton(k, 5) * (src->height - side + 1));
+    return prepare_square(pixels, src, pre, x, y, side, mirror);
 }

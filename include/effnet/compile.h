@@ -186,8 +186,11 @@ typedef struct EffPictures {
 
 /** How to quantize. A zeroed struct gives the defaults. */
 typedef struct EffQuantizeOptions {
-    int n_threads;   /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
-    size_t n_report; /**< pictures that the report's errors are measured on; 0 means 32 */
+    int n_threads;          /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
+    size_t n_report;        /**< pictures that the report's errors are measured on; 0 means 32 */
+    const char *table;      /**< text of a table (doc/table.md) whose ranges and types take the place of what is
+                                 observed; NULL without. Of a complete one nothing is observed at all */
+    const char *table_name; /**< of its file, for messages */
     /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */
     int (*progress)(void *ctx, const char *phase, size_t done, size_t total);
     void *ctx;
@@ -213,7 +216,8 @@ typedef struct EffCompiled EffCompiled;
  *
  * @param g  with weights; not changed.
  * @return EFF_OK (eff_compiled_free), EFF_ERR_ARG (no weights, no pictures), EFF_ERR_UNSUPPORTED (names the node),
- *         EFF_ERR_FORMAT, EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
+ *         EFF_ERR_FORMAT (of the weights, or of the table, with its line), EFF_ERR_VERSION (of the table),
+ * EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
  */
 EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
                        const EffQuantizeOptions *options);
@@ -232,7 +236,53 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 
 /** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
+/** The table of ranges and types that it was quantized with, as text (doc/table.md); NULL for a float model. Borrowed.
+ */
+const char *eff_compiled_table(const EffCompiled *c);
 void eff_compiled_free(EffCompiled *c);
+
+/* ---- Debugging ------------------------------------------------------------------------------------------------ */
+
+/** How a tensor, or a channel of it, differs from the float network's over the pictures of eff_debug_run(). */
+typedef struct EffDebugError {
+    double sqnr_db;           /**< 10 log10(signal power / error power) */
+    double cosine;            /**< similarity of the two */
+    double cut_off;           /**< share of the float values beyond the range used, by more than half a step */
+    float max_error;          /**< largest |difference| */
+    float used_min, used_max; /**< what the integers can hold; infinite in float */
+    float seen_min, seen_max; /**< of the float network on these pictures */
+} EffDebugError;
+
+/** A tensor of a compiled model that is a node's output; a node may have two, u8 and s16. */
+typedef struct EffDebugNode {
+    const char *name; /**< of the node */
+    const char *type; /**< "u8", "s16", "f32" */
+    int n_channels;
+    int per_channel;               /**< whether each channel has a range of its own */
+    double input_sqnr_db;          /**< the lowest SQNR of what its step reads; NaN where that is the picture. The
+                                        difference is what the step itself loses */
+    EffDebugError all;             /**< of all channels */
+    const EffDebugError *channels; /**< [n_channels] */
+} EffDebugNode;
+
+/** Every node of a compiled model beside float. */
+typedef struct EffDebug EffDebug;
+
+/**
+ * Run a compiled model and the float network on the same pictures, and compare every tensor that is a node's output.
+ *
+ * @param g        the network that it was compiled from (or another one with nodes of those names and shapes), folded,
+ *                 with the model's preprocessing.
+ * @param options  n_threads and progress are used; NULL for the defaults. The result is the same for every number of
+ * threads.
+ * @return EFF_OK (eff_debug_free), EFF_ERR_ARG (no pictures, another input size, no node in common, no weights),
+ *         EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
+ */
+EffStatus eff_debug_run(EffDebug **out, const EffModel *m, const EffGraph *g, const EffPictures *pictures,
+                        const EffQuantizeOptions *options);
+/** The i-th tensor in the order of execution; NULL past the end. Borrowed; names are the model's. */
+const EffDebugNode *eff_debug_node(const EffDebug *d, size_t i);
+void eff_debug_free(EffDebug *d);
 
 #ifdef __cplusplus
 }

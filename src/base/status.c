@@ -71,6 +71,7 @@ EffStatus eff_fail_errno(int err, const char *path, const char *what)
     case EPERM: remedy = "; check its permissions"; break;
     case ENOSPC:
     case EDQUOT: remedy = "; free some space or choose another place"; break;
+    case EFBIG: remedy = "; raise the limit on the size of files (ulimit -f) or choose another place"; break;
     case EISDIR: remedy = "; name a file"; break;
     case ENOTDIR: remedy = "; a part of the path is not a directory"; break;
     case EROFS: remedy = "; choose a place that can be written"; break;

@@ -6,6 +6,7 @@
 #include "compile/lower.h"
 #include "format/bin.h"
 #include "quant/report.h"
+#include "quant/table.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@ struct EffCompiled {
     EffPlan plan;
     EffNodeReport *rows;
     size_t n_rows;
+    char *table; /* NULL for a float model */
 };
 
 void eff_compiled_free(EffCompiled *c)
@@ -25,6 +27,7 @@ void eff_compiled_free(EffCompiled *c)
         return;
     eff_plan_free(&c->plan);
     eff_free(c->rows);
+    eff_free(c->table);
     eff_free(c);
 }
 
@@ -72,22 +75,23 @@ static const char *act_name(EffActKind kind)
     return kind == EFF_ACT_STAIR ? "stair" : kind == EFF_ACT_INTERP ? "interp" : "";
 }
 
-static EffStatus make_rows(EffCompiled *c, const EffGraph *g, const EffTensorError *errors, const EffActChoice *choices,
-                           size_t n_choices)
+static EffStatus make_rows(EffCompiled *c, const EffGraph *g, const EffTensorErrors *errors,
+                           const EffActChoice *choices, size_t n_choices)
 {
     static const char *const types[] = {[EFF_TENSOR_U8] = "u8", [EFF_TENSOR_S16] = "s16", [EFF_TENSOR_F32] = "f32"};
     c->rows = eff_calloc((size_t)c->plan.n_tensors, sizeof *c->rows);
     if (c->rows == NULL)
         return eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *c->rows, "the report");
     for (int t = 0; t < c->plan.n_tensors; t++) {
-        if (errors[t].node < 0)
+        if (errors->tensors[t].node < 0)
             continue;
-        const EffNode *node = &g->nodes[errors[t].node];
+        const EffNode *node = &g->nodes[errors->tensors[t].node];
+        const EffErrorSums sums = eff_error_total(&errors->tensors[t]);
         EffNodeReport *row = &c->rows[c->n_rows++];
         *row = (EffNodeReport){.name = c->plan.tensors[t].name,
                                .type = types[c->plan.tensors[t].type],
-                               .sqnr_db = eff_error_sqnr_db(&errors[t]),
-                               .cosine = eff_error_cosine(&errors[t]),
+                               .sqnr_db = eff_error_sqnr_db(&sums),
+                               .cosine = eff_error_cosine(&sums),
                                .act_sqnr_db = NAN,
                                .act_u8_sqnr_db = NAN,
                                .act = ""};
@@ -109,16 +113,30 @@ static EffStatus measure(EffCompiled *c, const EffGraph *g, const EffReference *
     const EffPictures part =
         take_some(&some, pictures, options->n_report ? options->n_report : DEFAULT_REPORT_PICTURES);
     EffModel *model = NULL;
-    EffTensorError *errors = eff_calloc((size_t)c->plan.n_tensors, sizeof *errors);
-    EffStatus st = errors != NULL ? eff_compiled_model(&model, c, NULL)
-                                  : eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *errors, "the report");
+    EffTensorErrors errors = {0};
+    EffStatus st = eff_compiled_model(&model, c, NULL);
     if (st == EFF_OK)
-        st = eff_compare_tensors(errors, &c->plan, model, g, reference, &part, options);
+        st = eff_compare_tensors(&errors, &c->plan, model, g, reference, &part, options);
     if (st == EFF_OK)
-        st = make_rows(c, g, errors, choices, n_choices);
+        st = make_rows(c, g, &errors, choices, n_choices);
     eff_model_close(model);
-    eff_free(errors);
+    eff_tensor_errors_free(&errors);
     return st;
+}
+
+/* The ranges to lower with: observed and widened, or as the table says. `table` may be NULL. */
+static EffStatus find_ranges(EffRanges *out, const EffTable *table, const EffGraph *g, const EffReference *reference,
+                             const EffPictures *pictures, const EffQuantizeOptions *o)
+{
+    const bool complete = table != NULL && eff_table_is_complete(table, g);
+    const EffStatus st = complete ? eff_ranges_create(out, g) : eff_observe_ranges(out, g, reference, pictures, o);
+    if (st != EFF_OK)
+        return st;
+    if (!complete)
+        eff_ranges_widen(out, g, pictures->n_sources ? pictures->n_sources : pictures->n);
+    if (table != NULL)
+        eff_table_apply(table, out, g);
+    return eff_ranges_check(out, g);
 }
 
 EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
@@ -130,26 +148,38 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         return eff_fail(EFF_ERR_ARG, "no pictures to calibrate on; name a folder that holds some");
     EffReference *reference = NULL;
     EffRanges ranges = {0};
+    EffTable parsed = {0};
+    const EffTable *table = NULL;
     EffCompiled *c = NULL;
     size_t n_choices = 0;
     Some some;
     const EffPictures part = take_some(&some, pictures, ACTIVATION_PICTURES);
     EffActChoice *choices = eff_calloc((size_t)g->n_nodes, sizeof *choices);
     EffStatus st = choices != NULL ? compiled_create(&c) : eff_fail_nomem((size_t)g->n_nodes, "activations");
+    if (st == EFF_OK && o->table != NULL) {
+        st = eff_table_parse(&parsed, o->table, o->table_name != NULL ? o->table_name : "table", g);
+        table = &parsed;
+    }
     if (st == EFF_OK)
         st = eff_reference_create(&reference, g, NULL);
     if (st == EFF_OK)
-        st = eff_observe_ranges(&ranges, g, reference, pictures, o);
+        st = find_ranges(&ranges, table, g, reference, pictures, o);
     if (st == EFF_OK) {
-        eff_ranges_widen(&ranges, g, pictures->n_sources ? pictures->n_sources : pictures->n);
         n_choices = eff_find_activations(choices, g, &ranges);
         st = eff_choose_activations(choices, n_choices, g, reference, &part, o);
     }
+    if (st == EFF_OK && table != NULL)
+        st = eff_table_choose(table, choices, n_choices, g);
     if (st == EFF_OK)
         st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices);
+    if (st == EFF_OK && table != NULL)
+        st = eff_table_check_types(table, g, &c->plan);
+    if (st == EFF_OK)
+        st = eff_table_write(&c->table, g, &ranges, choices, n_choices, &c->plan);
     if (st == EFF_OK)
         st = measure(c, g, reference, pictures, o, choices, n_choices);
     eff_free(choices);
+    eff_table_free(&parsed);
     eff_ranges_free(&ranges);
     eff_reference_free(reference);
     if (st != EFF_OK) {
@@ -215,4 +245,9 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i)
 {
     return i < c->n_rows ? &c->rows[i] : NULL;
+}
+
+const char *eff_compiled_table(const EffCompiled *c)
+{
+    return c->table;
 }

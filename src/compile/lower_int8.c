@@ -249,9 +249,11 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
         st = eff_int8_layer_to_s16(layer, &forms->frac_bits, kind, act, before);
         if (st == EFF_OK && forms->frac_bits != wanted && (reads & READ_ADD))
             return unsupported(f->conv, "its accumulator is too coarse for the values it is added to");
+        const float min = eff_range_min(range), max = eff_range_max(range); /* of one scale for all channels */
         if (st == EFF_OK && wants_u8)
-            st = eff_int8_layer_copy_u8(l->plan, &layer->step, &forms->quant, range->min, range->max,
-                                        (double)eff_range_abs(range), forms->frac_bits);
+            st = eff_int8_layer_copy_u8(
+                l->plan, &layer->step, &forms->quant, forms->quant.per_channel ? range->min : &min,
+                forms->quant.per_channel ? range->max : &max, (double)eff_range_abs(range), forms->frac_bits);
     }
     if (st == EFF_OK && wants_u8)
         st = add_tensor(l, &forms->u8, f->last->name, EFF_TENSOR_U8, u8_layout, shape, &forms->quant);

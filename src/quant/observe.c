@@ -101,7 +101,7 @@ float eff_range_abs(const EffRange *r)
     return fmaxf(-eff_range_min(r), eff_range_max(r));
 }
 
-static EffStatus ranges_create(EffRanges *out, const EffGraph *g)
+EffStatus eff_ranges_create(EffRanges *out, const EffGraph *g)
 {
     EffRanges r = {.n_values = g->n_values};
     size_t n = 0;
@@ -146,6 +146,18 @@ void eff_ranges_widen(EffRanges *r, const EffGraph *g, size_t n_sources)
                 r->values[v].max[c] = 6;
         }
     }
+}
+
+EffStatus eff_ranges_check(const EffRanges *r, const EffGraph *g)
+{
+    for (int v = 0; v < r->n_values; v++) {
+        if (r->values[v].c > 0 && !(eff_range_abs(&r->values[v]) <= EFF_MAX_RANGE))
+            return eff_fail(
+                EFF_ERR_UNSUPPORTED,
+                "%s: values up to %.2g, but int8 covers %.2g; are these the right weights, --arch and --bn-eps?",
+                g->nodes[g->values[v].producer].name, (double)eff_range_abs(&r->values[v]), (double)EFF_MAX_RANGE);
+    }
+    return EFF_OK;
 }
 
 typedef struct RangeSlot {
@@ -205,7 +217,7 @@ EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReferen
     for (size_t i = 0; i < n_slots && st == EFF_OK; i++) {
         RangeSlot *slot = &job.slots[i];
         slot->bad_node = -1;
-        if ((st = ranges_create(&slot->ranges, g)) == EFF_OK)
+        if ((st = eff_ranges_create(&slot->ranges, g)) == EFF_OK)
             st = eff_run_slot_create(&slot->run, g, reference);
     }
     if (st == EFF_OK)

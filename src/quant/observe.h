@@ -23,6 +23,15 @@ typedef struct EffRanges {
     float *storage;
 } EffRanges;
 
+/* Largest magnitude that is taken: far beyond it no choice of integers is left. Trained networks stay below 1e4. */
+#define EFF_MAX_RANGE 1e12f
+
+/* Whether all ranges are below that. @return EFF_OK, EFF_ERR_UNSUPPORTED naming the node. */
+EffStatus eff_ranges_check(const EffRanges *r, const EffGraph *g);
+
+/* Ranges of a graph's values, all [0, 0]. @return EFF_OK (eff_ranges_free), EFF_ERR_NOMEM. */
+EffStatus eff_ranges_create(EffRanges *out, const EffGraph *g);
+
 /* Over all channels. */
 float eff_range_min(const EffRange *r);
 float eff_range_max(const EffRange *r);

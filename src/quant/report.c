@@ -12,30 +12,81 @@
 typedef struct Slot {
     EffRunSlot run;
     EffSession *session;
-    float *values;          /* the largest tensor in float */
-    uint8_t *store;         /* all compared tensors of the compiled model, as they are */
-    EffTensorError *errors; /* of the current picture */
+    float *values;      /* the largest tensor in float */
+    uint8_t *store;     /* all compared tensors of the compiled model, as they are */
+    EffErrorSums *sums; /* of the current picture, laid out as the totals */
     const struct Job *job;
 } Slot;
 
 typedef struct Job {
     const EffPlan *plan;
     const EffGraph *g;
-    EffTensorError *totals;
+    EffTensorErrors *totals;
     size_t *offsets; /* [n_tensors] into the store */
     int *readers;
+    float *limits; /* [n_sums][2] what each channel holds, and half a step around it */
     const EffModel *model;
     Slot *slots;
 } Job;
 
-double eff_error_sqnr_db(const EffTensorError *e)
+double eff_error_sqnr_db(const EffErrorSums *e)
 {
     return eff_sqnr_db(e->signal, e->error);
 }
 
-double eff_error_cosine(const EffTensorError *e)
+double eff_error_cosine(const EffErrorSums *e)
 {
     return e->signal > 0 && e->power > 0 ? e->dot / sqrt(e->signal * e->power) : 0;
+}
+
+static void add_sums(EffErrorSums *to, const EffErrorSums *e)
+{
+    to->signal += e->signal;
+    to->error += e->error;
+    to->dot += e->dot;
+    to->power += e->power;
+    to->n += e->n;
+    to->cut_off += e->cut_off;
+    to->max_error = fmaxf(to->max_error, e->max_error);
+    to->min = fminf(to->min, e->min);
+    to->max = fmaxf(to->max, e->max);
+}
+
+static void clear_sums(EffErrorSums *sums, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sums[i] = (EffErrorSums){.min = INFINITY, .max = -INFINITY};
+}
+
+EffErrorSums eff_error_total(const EffTensorError *e)
+{
+    EffErrorSums total;
+    clear_sums(&total, 1);
+    for (int c = 0; c < e->c; c++)
+        add_sums(&total, &e->channels[c]);
+    return total;
+}
+
+/* Step and limits of a channel's integers. */
+static float range_of(const EffPlan *plan, int tensor, int channel, float *min, float *max)
+{
+    const EffPlanTensor *t = &plan->tensors[tensor];
+    if (t->type == EFF_TENSOR_F32 || t->n_scales == 0) {
+        *min = -INFINITY;
+        *max = INFINITY;
+        return 0;
+    }
+    const int k = t->n_scales > 1 ? channel : 0;
+    const float scale = ((const float *)(const void *)(plan->data + t->scale))[k];
+    const int zero = t->type == EFF_TENSOR_U8 ? plan->data[t->zero + (size_t)k] : 0;
+    *min = scale * (float)(t->type == EFF_TENSOR_U8 ? -zero : -32768);
+    *max = scale * (float)(t->type == EFF_TENSOR_U8 ? 255 - zero : 32767);
+    return scale;
+}
+
+void eff_tensor_range(const EffPlan *plan, int tensor, int channel, float *min, float *max)
+{
+    (void)range_of(plan, tensor, channel, min, max);
 }
 
 static void keep(void *ctx, int step, const EffPlanTensor *tensor, const void *data)
@@ -44,27 +95,44 @@ static void keep(void *ctx, int step, const EffPlanTensor *tensor, const void *d
     (void)step;
     const int t = (int)(tensor - eff_model_plan(slot->job->model)->tensors);
     size_t n_bytes = 0;
-    if (slot->job->totals[t].node >= 0 && eff_plan_tensor_bytes(&n_bytes, slot->job->plan, t, slot->job->readers[t]))
+    if (slot->job->totals->tensors[t].node >= 0 &&
+        eff_plan_tensor_bytes(&n_bytes, slot->job->plan, t, slot->job->readers[t]))
         memcpy(slot->store + slot->job->offsets[t], data, n_bytes);
+}
+
+static void compare_values(EffErrorSums *sums, const float *limits, const float *x, const float *r, size_t n_pixels,
+                           size_t n_ch)
+{
+    for (size_t p = 0; p < n_pixels; p++, x += n_ch, r += n_ch) {
+        for (size_t c = 0; c < n_ch; c++) {
+            EffErrorSums *e = &sums[c];
+            const double a = (double)r[c], b = (double)x[c], d = b - a;
+            const float magnitude = fabsf(x[c] - r[c]);
+            e->signal += a * a;
+            e->error += d * d;
+            e->dot += a * b;
+            e->power += b * b;
+            e->n++;
+            e->cut_off += r[c] < limits[2 * c] || r[c] > limits[2 * c + 1];
+            e->max_error = magnitude > e->max_error ? magnitude : e->max_error;
+            e->min = r[c] < e->min ? r[c] : e->min;
+            e->max = r[c] > e->max ? r[c] : e->max;
+        }
+    }
 }
 
 static void compare(void *ctx, int node, EffShape shape, const float *data)
 {
     Slot *slot = ctx;
     const Job *job = slot->job;
-    const size_t n = eff_shape_count(shape);
     for (int t = 0; t < job->plan->n_tensors; t++) {
-        if (job->totals[t].node != node)
+        const EffTensorError *e = &job->totals->tensors[t];
+        if (e->node != node)
             continue;
+        const size_t first = (size_t)(e->channels - job->totals->storage);
         (void)eff_tensor_to_f32(job->plan, t, slot->store + job->offsets[t], slot->values);
-        EffTensorError *e = &slot->errors[t];
-        for (size_t i = 0; i < n; i++) {
-            const double r = (double)data[i], x = (double)slot->values[i], d = x - r;
-            e->signal += r * r;
-            e->error += d * d;
-            e->dot += x * r;
-            e->power += x * x;
-        }
+        compare_values(slot->sums + first, job->limits + 2 * first, slot->values, data,
+                       (size_t)shape.h * (size_t)shape.w, (size_t)shape.c);
     }
 }
 
@@ -73,7 +141,7 @@ static EffStatus run_picture(void *ctx, size_t picture, int worker, const uint8_
     Job *job = ctx;
     Slot *slot = &job->slots[worker];
     (void)picture;
-    memset(slot->errors, 0, (size_t)job->plan->n_tensors * sizeof *slot->errors);
+    clear_sums(slot->sums, job->totals->n_sums);
     eff_session_run_tapped(slot->session, pixels, slot->run.logits, keep, slot);
     eff_run_slot_run(&slot->run, pixels, compare, slot);
     return EFF_OK;
@@ -82,13 +150,8 @@ static EffStatus run_picture(void *ctx, size_t picture, int worker, const uint8_
 static void commit(void *ctx, int worker)
 {
     Job *job = ctx;
-    for (int t = 0; t < job->plan->n_tensors; t++) {
-        const EffTensorError *e = &job->slots[worker].errors[t];
-        job->totals[t].signal += e->signal;
-        job->totals[t].error += e->error;
-        job->totals[t].dot += e->dot;
-        job->totals[t].power += e->power;
-    }
+    for (size_t i = 0; i < job->totals->n_sums; i++)
+        add_sums(&job->totals->storage[i], &job->slots[worker].sums[i]);
 }
 
 /* Node of the same name and shape; -1 for intermediates. */
@@ -108,39 +171,89 @@ static EffStatus slot_create(Slot *slot, const Job *job, const EffModel *model, 
     slot->job = job;
     slot->values = eff_calloc(most_values, sizeof *slot->values);
     slot->store = eff_malloc(store_bytes);
-    slot->errors = eff_calloc((size_t)job->plan->n_tensors, sizeof *slot->errors);
-    if (slot->values == NULL || slot->store == NULL || slot->errors == NULL)
+    slot->sums = eff_calloc(job->totals->n_sums, sizeof *slot->sums);
+    if (slot->values == NULL || slot->store == NULL || slot->sums == NULL)
         return eff_fail_nomem(store_bytes, "the report");
     const EffStatus st = eff_run_slot_create(&slot->run, job->g, reference);
     return st == EFF_OK ? eff_session_create(&slot->session, model, 1) : st;
 }
 
-EffStatus eff_compare_tensors(EffTensorError *out, const EffPlan *plan, const EffModel *model, const EffGraph *g,
+/* Which tensors are compared, and room for what is found. */
+static EffStatus errors_create(EffTensorErrors *out, const EffPlan *plan, const EffGraph *g)
+{
+    EffTensorErrors e = {.n_tensors = plan->n_tensors};
+    e.tensors = eff_calloc((size_t)plan->n_tensors, sizeof *e.tensors);
+    for (int t = 0; t < plan->n_tensors && e.tensors != NULL; t++) {
+        e.tensors[t] = (EffTensorError){.node = find_node(g, &plan->tensors[t]), .c = plan->tensors[t].c};
+        e.n_sums += e.tensors[t].node >= 0 ? (size_t)e.tensors[t].c : 0;
+    }
+    e.storage = eff_calloc(e.n_sums, sizeof *e.storage);
+    if (e.tensors == NULL || e.storage == NULL) {
+        eff_tensor_errors_free(&e);
+        return eff_fail_nomem(e.n_sums * sizeof *e.storage, "the report");
+    }
+    clear_sums(e.storage, e.n_sums);
+    size_t at = 0;
+    for (int t = 0; t < plan->n_tensors; t++) {
+        e.tensors[t].channels = e.storage + at;
+        at += e.tensors[t].node >= 0 ? (size_t)e.tensors[t].c : 0;
+    }
+    *out = e;
+    return EFF_OK;
+}
+
+void eff_tensor_errors_free(EffTensorErrors *e)
+{
+    eff_free(e->tensors);
+    eff_free(e->storage);
+    *e = (EffTensorErrors){0};
+}
+
+/* Where each compared tensor is kept, and what its channels hold. */
+static void lay_out(Job *job, size_t *store_bytes, size_t *most_values)
+{
+    const EffPlan *plan = job->plan;
+    *store_bytes = 0;
+    *most_values = 1;
+    eff_plan_quads_readers(plan, job->readers);
+    for (int t = 0; t < plan->n_tensors; t++) {
+        const EffPlanTensor *tensor = &plan->tensors[t];
+        const EffTensorError *e = &job->totals->tensors[t];
+        size_t n_bytes = 0;
+        if (e->node < 0 || !eff_plan_tensor_bytes(&n_bytes, plan, t, job->readers[t]))
+            continue;
+        const size_t n = (size_t)tensor->h * (size_t)tensor->w * (size_t)tensor->c;
+        *most_values = n > *most_values ? n : *most_values;
+        job->offsets[t] = *store_bytes;
+        *store_bytes += eff_align_up(n_bytes);
+        float *limits = job->limits + 2 * (e->channels - job->totals->storage);
+        for (int c = 0; c < tensor->c; c++) {
+            const float half = 0.5f * range_of(plan, t, c, &limits[2 * c], &limits[2 * c + 1]);
+            limits[2 * c] -= half;
+            limits[2 * c + 1] += half;
+        }
+    }
+}
+
+EffStatus eff_compare_tensors(EffTensorErrors *out, const EffPlan *plan, const EffModel *model, const EffGraph *g,
                               const EffReference *reference, const EffPictures *pictures,
                               const EffQuantizeOptions *options)
 {
     const size_t n_slots = eff_run_slot_count(options);
-    Job job = {.plan = plan, .g = g, .totals = out, .model = model};
+    EffTensorErrors errors;
+    EffStatus st = errors_create(&errors, plan, g);
+    if (st != EFF_OK)
+        return st;
+    Job job = {.plan = plan, .g = g, .totals = &errors, .model = model};
     size_t store_bytes = 0, most_values = 1;
-    EffStatus st = EFF_OK;
     job.offsets = eff_calloc((size_t)plan->n_tensors, sizeof *job.offsets);
     job.slots = eff_calloc(n_slots, sizeof *job.slots);
     job.readers = eff_calloc((size_t)plan->n_tensors, sizeof *job.readers);
-    if (job.readers != NULL)
-        eff_plan_quads_readers(plan, job.readers);
-    if (job.offsets == NULL || job.slots == NULL || job.readers == NULL)
+    job.limits = eff_calloc(2 * errors.n_sums, sizeof *job.limits);
+    if (job.offsets == NULL || job.slots == NULL || job.readers == NULL || job.limits == NULL)
         st = eff_fail_nomem((size_t)plan->n_tensors * sizeof *job.offsets, "the report");
-    for (int t = 0; t < plan->n_tensors && st == EFF_OK; t++) {
-        const EffPlanTensor *tensor = &plan->tensors[t];
-        size_t n_bytes = 0;
-        out[t] = (EffTensorError){.node = find_node(g, tensor)};
-        if (out[t].node < 0 || !eff_plan_tensor_bytes(&n_bytes, plan, t, job.readers[t]))
-            continue;
-        const size_t n = (size_t)tensor->h * (size_t)tensor->w * (size_t)tensor->c;
-        most_values = n > most_values ? n : most_values;
-        job.offsets[t] = store_bytes;
-        store_bytes += eff_align_up(n_bytes);
-    }
+    else
+        lay_out(&job, &store_bytes, &most_values);
     for (size_t i = 0; i < n_slots && st == EFF_OK; i++)
         st = slot_create(&job.slots[i], &job, model, reference, store_bytes, most_values);
     if (st == EFF_OK)
@@ -151,10 +264,15 @@ EffStatus eff_compare_tensors(EffTensorError *out, const EffPlan *plan, const Ef
         eff_session_destroy(slot->session);
         eff_free(slot->values);
         eff_free(slot->store);
-        eff_free(slot->errors);
+        eff_free(slot->sums);
     }
     eff_free(job.slots);
     eff_free(job.offsets);
     eff_free(job.readers);
+    eff_free(job.limits);
+    if (st == EFF_OK)
+        *out = errors;
+    else
+        eff_tensor_errors_free(&errors);
     return st;
 }

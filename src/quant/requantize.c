@@ -58,7 +58,7 @@ EffRequantU8 eff_requantize_u8(double acc_unit_min, double out_scale, double use
 /* Smallest e with 2^(15 + e) * acc_unit * 2^frac_bits >= 2^14: the multiplier then lies in [2^14, 2^15). */
 static int exponent(double acc_unit, int frac_bits)
 {
-    int e = -32;
+    int e = -96; /* ranges go up to 1e12, and weights may be large too */
     const double unit = acc_unit * eff_pow2(15 + frac_bits);
     while (unit * eff_pow2(e) < 16384 && e < 64)
         e++;

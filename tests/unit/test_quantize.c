@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "effnet/compile.h"
 #include "effnet/image.h"
+#include "graph/ir.h"
 #include "quant/requantize.h"
 
 #include <math.h>
@@ -281,6 +282,12 @@ static void failures_are_reported(void **state)
     const EffPictures black = {.n = 2, .get = get_nothing};
     assert_int_equal(eff_quantize(&c, g, &black, NULL), EFF_OK);
     eff_compiled_free(c);
+    /* Finite in float, but beyond all integers. */
+    for (size_t i = 0; i < g->nodes[0].conv.bias.n; i++)
+        g->nodes[0].conv.bias.data[i] = -2e12f;
+    c = NULL;
+    assert_int_equal(eff_quantize(&c, g, &good, NULL), EFF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(eff_last_message(), "/conv_stem/Conv: values up to"));
     eff_graph_free(g);
 }
 
