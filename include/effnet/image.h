@@ -15,6 +15,13 @@ typedef struct EffImage {
     int width, height, channels;
 } EffImage;
 
+/** The part of a picture that somebody needs: columns from x, rows from y, of full_width x full_height pixels. */
+typedef struct EffImagePart {
+    EffImage image; /**< the part's pixels; eff_image_free(&part.image) */
+    int x, y;
+    int full_width, full_height;
+} EffImagePart;
+
 /** How to decode. A zeroed struct gives the defaults. */
 typedef struct EffDecodeOptions {
     int apply_orientation; /**< turn the picture as its EXIF orientation says; 0 leaves it as stored (as PIL does) */

@@ -6,6 +6,7 @@
 #include "image/decode.h"
 #include "image/resize.h"
 
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -58,13 +59,15 @@ EffStatus eff_image_prepare(uint8_t *dst, const EffImage *src, const EffPreproce
     EffResizeWindow window;
     if ((st = plan(&window, src->width, src->height, pre)) != EFF_OK)
         return st;
+    const EffImagePart whole = {.image = *src, .full_width = src->width, .full_height = src->height};
+    const unsigned cpu = eff_cpu_detect();
     if (src->channels == 3)
-        return eff_resize_window(dst, src, &window, pre->interpolation);
+        return eff_resize_window(dst, &whole, &window, pre->interpolation, cpu);
 
     /* Gray goes to the end of dst and is spread from the front: pixel i is read before byte 3 * i + 2 is written. */
     const size_t n = (size_t)pre->size * (size_t)pre->size;
     uint8_t *gray = dst + 2 * n;
-    if ((st = eff_resize_window(gray, src, &window, pre->interpolation)) != EFF_OK)
+    if ((st = eff_resize_window(gray, &whole, &window, pre->interpolation, cpu)) != EFF_OK)
         return st;
     for (size_t i = 0; i < n; i++) {
         const uint8_t v = gray[i];
