@@ -48,23 +48,26 @@ static void run_pictures(void *ctx, size_t begin, size_t end, int worker)
     }
 }
 
-EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, int n_threads, bool apply_orientation, bool quiet)
+EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, const EvaluateOptions *o)
 {
     EffPool *pool = NULL;
-    EffStatus st = eff_pool_create(&pool, n_threads);
+    EffStatus st = eff_pool_create(&pool, o->n_threads);
     if (st != EFF_OK)
         return st;
     const int n_workers = eff_pool_size(pool);
     Evaluation e = {.n_classes = m->info->n_classes, .n_threads = n_workers};
-    Job job = {.d = d, .e = &e, .apply_orientation = apply_orientation, .lock = PTHREAD_MUTEX_INITIALIZER};
+    Job job = {.d = d, .e = &e, .apply_orientation = o->apply_orientation, .lock = PTHREAD_MUTEX_INITIALIZER};
     e.logits = eff_calloc(d->n * (size_t)m->info->n_classes, sizeof *e.logits);
     job.sessions = eff_calloc((size_t)n_workers, sizeof *job.sessions);
     if (e.logits == NULL || job.sessions == NULL)
         st = eff_fail_nomem(d->n * (size_t)m->info->n_classes * sizeof *e.logits, "logits");
-    for (int i = 0; i < n_workers && st == EFF_OK; i++)
+    for (int i = 0; i < n_workers && st == EFF_OK; i++) {
         st = model_session_create(&job.sessions[i], m, 1);
+        if (st == EFF_OK)
+            job.sessions[i].fast_decode = o->fast_decode;
+    }
     if (st == EFF_OK) {
-        job.progress = progress_begin("pictures", d->n, quiet);
+        job.progress = progress_begin("pictures", d->n, o->quiet);
         const double started = eff_now();
         eff_pool_run(pool, d->n, 1, run_pictures, &job);
         e.seconds = eff_now() - started;

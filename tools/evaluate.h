@@ -12,9 +12,15 @@ typedef struct Evaluation {
     double seconds;
 } Evaluation;
 
+typedef struct EvaluateOptions {
+    int n_threads;          /* pictures at a time; 0 for one a CPU */
+    bool apply_orientation; /* turn pictures as their EXIF says */
+    bool fast_decode;       /* see ModelSession */
+    bool quiet;             /* no progress line */
+} EvaluateOptions;
+
 /* Run all pictures, one thread each. The first picture that can't be read ends it. evaluation_free() afterwards. */
-EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, int n_threads, bool apply_orientation,
-                   bool quiet);
+EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, const EvaluateOptions *options);
 void evaluation_free(Evaluation *e);
 
 #endif

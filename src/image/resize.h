@@ -30,6 +30,12 @@ void eff_resize_needs(EffRect *out, int width, int height, const EffResizeWindow
 EffStatus eff_resize_window(uint8_t *dst, const EffImagePart *src, const EffResizeWindow *window,
                             EffInterpolation kernel, unsigned cpu);
 
+/*
+ * The window that eff_image_prepare() computes for a width x height picture; EFF_ERR_ARG for a `pre` out of range,
+ * EFF_ERR_LIMIT for a picture that is too narrow.
+ */
+EffStatus eff_prepare_window(EffResizeWindow *window, int width, int height, const EffPreprocess *pre);
+
 /* Does `src` look like a picture (pixels, sides in 1..65535, 1 or 3 channels)? EFF_OK or EFF_ERR_ARG. */
 EffStatus eff_resize_check_source(const EffImage *src);
 
