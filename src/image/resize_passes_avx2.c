@@ -74,9 +74,9 @@ static EFF_ALWAYS_INLINE void rgb_two(uint8_t *const *dst, const uint8_t *const 
     const __m128i rows_23 = _mm_shuffle_epi8(_mm_unpackhi_epi32(first, second), join);
     const size_t to = (size_t)x * 3;
     _mm_storel_epi64((__m128i *)(void *)(dst[0] + to), rows_01);
-    _mm_storeh_pd((double *)(void *)(dst[1] + to), _mm_castsi128_pd(rows_01));
+    _mm_storel_epi64((__m128i *)(void *)(dst[1] + to), _mm_unpackhi_epi64(rows_01, rows_01));
     _mm_storel_epi64((__m128i *)(void *)(dst[2] + to), rows_23);
-    _mm_storeh_pd((double *)(void *)(dst[3] + to), _mm_castsi128_pd(rows_23));
+    _mm_storel_epi64((__m128i *)(void *)(dst[3] + to), _mm_unpackhi_epi64(rows_23, rows_23));
 }
 
 static void rgb(uint8_t *const *dst, const uint8_t *const *src, int n_rows, const EffResizeAxis *axis, int x0,
