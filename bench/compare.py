@@ -8,8 +8,8 @@ DIR is a virtual environment with the engines: pip install numpy onnx onnxruntim
 isn't installed is left out, and so is LiteRT without --tflite, a fully int8 .tflite of the network.
 
 Networks have random weights, which cost the same as trained ones; each float network is written as ONNX here, quantized
-by ONNX Runtime (static QDQ, per channel, u8 x s8) and by NNCF (mixed preset), and must have as many multiply-accumulates
-as effnet counts. Float runs in float32; --bf16 adds OpenVINO's own choice, bfloat16 where the CPU has it.
+by ONNX Runtime (static QDQ, per channel, u8 x s8) and by NNCF (mixed preset), and must have as many
+multiply-accumulates as effnet counts. Float runs in float32; --bf16 adds OpenVINO's own choice, bfloat16 where the CPU has it.
 
 In each round every engine runs --frames pictures one at a time, in an order that turns from round to round; a round's
 figure is the median. "ratio" is the time of the best peer over effnet's, of the same round: its median and range.

@@ -114,9 +114,9 @@ class Graph:
 
     def save(self, path, name, input_size, n_classes):
         from onnx import TensorProto, checker, helper, save
-        graph = helper.make_graph(
-            self.nodes, name, [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, input_size, input_size])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, n_classes])], self.constants)
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, input_size, input_size])
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, n_classes])
+        graph = helper.make_graph(self.nodes, name, [image], [logits], self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         checker.check_model(model)
         save(model, path)

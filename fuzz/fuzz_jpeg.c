@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The JPEG decoder, EXIF included: the whole picture, the part that a crop needs, and a part at a smaller scale. The part
- * is refused exactly when the whole is, and makes the same input. A small limit of pixels keeps memory bounded whatever
- * the header says.
+ * The JPEG decoder, EXIF included: the whole picture, the part that a crop needs, and a part at a smaller scale. The
+ * part is refused exactly when the whole is, and makes the same input. A small limit of pixels keeps memory bounded
+ * whatever the header says.
  */
 #include "effnet/image.h"
 

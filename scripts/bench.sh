@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# `make bench`: how fast this build is on this machine, in two or three minutes. Kernels first, layer by layer, then whole
-# models with random weights: one picture on all CPUs, on one, and independent streams. Nothing is installed or fetched.
+# `make bench`: how fast this build is on this machine, in two or three minutes. Kernels first, layer by layer, then
+# whole models with random weights: one picture on all CPUs, on one, and independent streams. Nothing is installed or
+# fetched.
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build}

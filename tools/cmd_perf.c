@@ -151,9 +151,9 @@ static EffStatus check_logits(Check *out, const Subject *s, const TimingInputs *
         }
         out->difference = difference > 0 ? difference / largest : 0;
         const bool same = memcmp(want, inputs->logits[0], (size_t)info->n_classes * sizeof *want) == 0;
-        out->result = same                                                            ? CHECK_IDENTICAL
+        out->result = same                                                   ? CHECK_IDENTICAL
                       : !info->is_int8 && out->difference <= float_tolerance ? CHECK_CLOSE
-                                                                                      : CHECK_DIFFERS;
+                                                                             : CHECK_DIFFERS;
     }
     eff_session_destroy(session);
     eff_model_close(plain);
@@ -227,8 +227,8 @@ static ExitCode read_old(const Args *a, const Plan *plan, json_t **out)
     eff_free(bytes.data);
     double times[64];
     if (old == NULL)
-        return cli_fail(a, eff_fail(EFF_ERR_FORMAT, "%s:%d: not JSON (%s); give what 'effnet perf --json' printed", path,
-                                    error.line, error.text));
+        return cli_fail(a, eff_fail(EFF_ERR_FORMAT, "%s:%d: not JSON (%s); give what 'effnet perf --json' printed",
+                                    path, error.line, error.text));
     if (regress_rounds(times, old) == 0) {
         json_decref(old);
         return cli_fail(a, eff_fail(EFF_ERR_FORMAT,
@@ -264,7 +264,8 @@ static int compare_all(NamedChange out[MAX_WORKLOADS], const Report *r, const js
     int n = 0;
     for (int i = 0; i < r->n; i++) {
         double before[64], after[64];
-        const int n_before = regress_rounds(before, work_of(r->old, i)), n_after = regress_rounds(after, work_of(now, i));
+        const int n_before = regress_rounds(before, work_of(r->old, i)),
+                  n_after = regress_rounds(after, work_of(now, i));
         if (n_before == 0 || n_after == 0)
             continue;
         const bool is_rate = json_integer_value(json_object_get(work_of(now, i), "streams")) > 0;
@@ -289,10 +290,10 @@ static json_t *compare_json(const Args *a, const Report *r, const NamedChange *c
 {
     json_t *list = json_array();
     for (int i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:f}", "what", changes[i].name, "verdict",
-                                              verdict_name(changes[i].change.verdict), "time_ratio",
-                                              changes[i].change.ratio, "noise_percent",
-                                              changes[i].change.noise_percent));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:f,s:f}", "what", changes[i].name, "verdict",
+                                        verdict_name(changes[i].change.verdict), "time_ratio", changes[i].change.ratio,
+                                        "noise_percent", changes[i].change.noise_percent));
     const char *cpu = json_string_value(json_object_get(r->old, "cpu_model"));
     return json_pack("{s:s,s:b,s:b,s:o}", "file", cli_value(a, "compare"), "slower", any_slower(changes, n), "same_cpu",
                      cpu != NULL && strcmp(cpu, r->cpu_model) == 0, "changes", list);
@@ -327,8 +328,7 @@ static int streams_of(const Workload *w)
 static void add_timing(json_t *object, const Timing *t)
 {
     const TimeStats *s = &t->stats;
-    json_object_set_new(object, "threads",
-                        json_integer(t->work.batch > 0 ? t->work.n_sessions : t->work.n_threads));
+    json_object_set_new(object, "threads", json_integer(t->work.batch > 0 ? t->work.n_sessions : t->work.n_threads));
     json_object_set_new(object, "streams", json_integer(streams_of(&t->work)));
     json_object_set_new(object, "batch", json_integer(t->work.batch));
     json_object_set_new(object, "frames", json_integer(t->n_runs));
@@ -356,11 +356,10 @@ static json_t *report_json(const Report *r)
     const EffModelInfo *info = r->subject->model.info;
     char digest[24];
     snprintf(digest, sizeof digest, "%016llx", (unsigned long long)r->digest);
-    json_t *object = json_pack("{s:s,s:s,s:i,s:s,s:o,s:s,s:s,s:i}", "effnet", EFF_VERSION, "cpu_model", r->cpu_model,
-                               "cpus", eff_cpu_count(), "cpu", info->cpu, "seed",
-                               r->subject->has_seed ? json_integer(r->subject->seed) : json_null(), "model",
-                               r->subject->model.title, "type", info->is_int8 ? "int8" : "float32", "size",
-                               info->pre.size);
+    json_t *object = json_pack(
+        "{s:s,s:s,s:i,s:s,s:o,s:s,s:s,s:i}", "effnet", EFF_VERSION, "cpu_model", r->cpu_model, "cpus", eff_cpu_count(),
+        "cpu", info->cpu, "seed", r->subject->has_seed ? json_integer(r->subject->seed) : json_null(), "model",
+        r->subject->model.title, "type", info->is_int8 ? "int8" : "float32", "size", info->pre.size);
     if (object == NULL)
         return NULL;
     add_timing(object, r->timings[0]);
@@ -372,9 +371,9 @@ static json_t *report_json(const Report *r)
     json_object_set_new(object, "arena_bytes", json_integer((json_int_t)info->arena_bytes));
     json_object_set_new(object, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
     json_object_set_new(object, "logits_digest", json_string(digest));
-    json_object_set_new(object, "check",
-                        json_pack("{s:s,s:f}", "plain_c", check_name(r->check.result), "difference",
-                                  r->check.difference));
+    json_object_set_new(
+        object, "check",
+        json_pack("{s:s,s:f}", "plain_c", check_name(r->check.result), "difference", r->check.difference));
     json_object_set_new(object, "trust", trust_json(r));
     if (r->profile != NULL)
         json_object_set_new(object, "profile", profile_json(r->profile));
@@ -477,7 +476,8 @@ static EffStatus run_profile(Profile *out, EffSession **session, const Args *a, 
                              const TimingInputs *inputs, int n_runs)
 {
     float *logits = eff_calloc((size_t)s->model.info->n_classes, sizeof *logits);
-    EffStatus st = logits != NULL ? EFF_OK : eff_fail_nomem((size_t)s->model.info->n_classes * sizeof *logits, "logits");
+    EffStatus st =
+        logits != NULL ? EFF_OK : eff_fail_nomem((size_t)s->model.info->n_classes * sizeof *logits, "logits");
     (void)a;
     if (st == EFF_OK)
         st = eff_session_create(session, s->model.model, plan->works[0].n_threads);
@@ -606,8 +606,9 @@ const Command cmd_perf = {
     .name = "perf",
     .args = "[MODEL|ARCH]",
     .summary = "measure speed",
-    .details = "A bare ARCH runs with seeded random weights: speed needs no trained ones. Without --threads, --streams and\n"
-               "--batch it measures one picture on all CPUs, on one, and as many single-threaded streams as CPUs.",
+    .details =
+        "A bare ARCH runs with seeded random weights: speed needs no trained ones. Without --threads, --streams and\n"
+        "--batch it measures one picture on all CPUs, on one, and as many single-threaded streams as CPUs.",
     .options = {options, cpu_option, model_options},
     .examples = {"effnet perf efficientnet-b0 --int8 --size 224 --threads 1", "effnet perf lite0.bin --profile"},
     .completes = COMPLETES_MODEL,

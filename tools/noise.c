@@ -144,8 +144,7 @@ void noise_stop(NoiseWatch *w, NoiseFacts *out)
     out->has_ticks = w->has_ticks && hz > 0 && seconds > 0 && read_ticks(&now) && now.total > w->ticks.total;
     if (out->has_ticks) {
         const double busy = (double)(now.busy - w->ticks.busy) / (double)hz;
-        out->steal_percent =
-            100 * (double)(now.steal - w->ticks.steal) / (double)(now.total - w->ticks.total);
+        out->steal_percent = 100 * (double)(now.steal - w->ticks.steal) / (double)(now.total - w->ticks.total);
         out->other_cpus = busy > own ? (busy - own) / seconds : 0;
     }
     out->switches_per_s = seconds > 0 ? (double)(switches - w->switches) / seconds : 0;

@@ -17,11 +17,11 @@ bool noise_parse_ticks(CpuTicks *out, const char *text);
 
 /* What was seen while something ran. */
 typedef struct NoiseFacts {
-    bool has_ticks;       /* /proc/stat could be read; the next two are 0 otherwise */
-    double steal_percent; /* of the machine's CPU time, taken by its hypervisor */
-    double other_cpus;    /* CPUs that others kept busy, on average */
-    int n_cpus;           /* online */
-    int n_used;           /* threads that were measured */
+    bool has_ticks;        /* /proc/stat could be read; the next two are 0 otherwise */
+    double steal_percent;  /* of the machine's CPU time, taken by its hypervisor */
+    double other_cpus;     /* CPUs that others kept busy, on average */
+    int n_cpus;            /* online */
+    int n_used;            /* threads that were measured */
     double switches_per_s; /* involuntary context switches of this process */
     double spin_spread;    /* 90th percentile over minimum of a loop that takes the same cycles each time */
     double clock_drift;    /* largest over smallest of that loop's fastest time in thirds of the run */

@@ -10,8 +10,9 @@ typedef enum Verdict { VERDICT_SAME, VERDICT_FASTER, VERDICT_SLOWER } Verdict;
 
 typedef struct Change {
     Verdict verdict;
-    double ratio;         /* new median time over old: above 1 is slower */
-    double noise_percent; /* range of a measurement's rounds over its median, of the worse one; slowest fifth left out */
+    double ratio; /* new median time over old: above 1 is slower */
+    double
+        noise_percent; /* range of a measurement's rounds over its median, of the worse one; slowest fifth left out */
 } Change;
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /proc/self/cgroup has a line a hierarchy, "NUMBER:CONTROLLERS:PATH"; v2's is "0::PATH". Inside a container the path may
- * be one of the host that does not exist here; what the container may use stands in the files of the hierarchy's root
- * then, so the walk upwards from PATH finds it either way.
+ * /proc/self/cgroup has a line a hierarchy, "NUMBER:CONTROLLERS:PATH"; v2's is "0::PATH". Inside a container the path
+ * may be one of the host that does not exist here; what the container may use stands in the files of the hierarchy's
+ * root then, so the walk upwards from PATH finds it either way.
  */
 #include "base/cpu_quota.h"
 

@@ -5,8 +5,8 @@
  * joined the loop, not for those that come too late: on a busy machine that may be a time slice.
  *
  * One word says which loop it is, whether it may still be joined, and how many are at work on it; so a loop that finds
- * everybody awake takes no lock and no system call. A pool of more threads than CPUs does not spin at all: whoever waits
- * would keep from working those that are waited for.
+ * everybody awake takes no lock and no system call. A pool of more threads than CPUs does not spin at all: whoever
+ * waits would keep from working those that are waited for.
  */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/threads.h"

@@ -17,16 +17,16 @@ enum {
 typedef struct EffPictureFile {
     const uint8_t *data;
     size_t size;
-    const char *name;    /* for messages */
-    uint64_t max_pixels; /* positive */
-    bool want_exif;      /* set EffPicture.orientation from the file's EXIF */
+    const char *name;         /* for messages */
+    uint64_t max_pixels;      /* positive */
+    bool want_exif;           /* set EffPicture.orientation from the file's EXIF */
     const EffPreprocess *pre; /* what this and fast_scale are for: see eff_image_decode_part(); NULL for all pixels */
     bool fast_scale;
 } EffPictureFile;
 
 /*
- * What a decoder makes of it: RGB pixels as stored, and how they ask to be turned. A decoder that leaves pixels out sets
- * `part`, the place of `image` in the upright picture of upright_width x upright_height.
+ * What a decoder makes of it: RGB pixels as stored, and how they ask to be turned. A decoder that leaves pixels out
+ * sets `part`, the place of `image` in the upright picture of upright_width x upright_height.
  */
 typedef struct EffPicture {
     EffImage image;

@@ -132,9 +132,8 @@ static EffStatus split_weights(EffResizeAxis *axis, int n)
     const size_t n_chunks = (axis->stride + EFF_RESIZE_CHUNK - 1) / EFF_RESIZE_CHUNK;
     size_t n_values;
     axis->split_stride = n_chunks * 2 * EFF_RESIZE_CHUNK;
-    axis->split = eff_mul_size(&n_values, (size_t)n, axis->split_stride)
-                      ? eff_calloc(n_values, sizeof *axis->split)
-                      : NULL;
+    axis->split =
+        eff_mul_size(&n_values, (size_t)n, axis->split_stride) ? eff_calloc(n_values, sizeof *axis->split) : NULL;
     if (axis->split == NULL)
         return eff_fail_nomem((size_t)n * axis->split_stride * sizeof *axis->split, "resize weights");
     for (int i = 0; i < n; i++) {

@@ -40,10 +40,10 @@ static EFF_ALWAYS_INLINE void rgb_two(uint8_t *const *dst, const uint8_t *const 
                                       int x)
 {
     enum { ROWS = EFF_RESIZE_ROWS };
-    const __m256i pairs_01 = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
-    const __m256i pairs_23 = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
+    const __m256i pairs_01 =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
+    const __m256i pairs_23 =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
     const __m128i join = _mm_setr_epi8(0, 1, 2, 4, 5, 6, -1, -1, 8, 9, 10, 12, 13, 14, -1, -1);
     const EffTaps a = axis->taps[x], b = axis->taps[x + 1];
     const int16_t *wgt = axis->split + (size_t)x * axis->split_stride;
@@ -115,8 +115,8 @@ static EFF_ALWAYS_INLINE __m256i pair(const int16_t *wgt)
     return _mm256_set1_epi32(both);
 }
 
-static EFF_ALWAYS_INLINE void vertical_block(uint8_t *dst, const uint8_t *const *rows, int n_taps,
-                                             const int16_t *split, size_t x)
+static EFF_ALWAYS_INLINE void vertical_block(uint8_t *dst, const uint8_t *const *rows, int n_taps, const int16_t *split,
+                                             size_t x)
 {
     const __m256i zero = _mm256_setzero_si256();
     __m256i high[4] = {zero, zero, zero, zero}, low[4] = {zero, zero, zero, zero};

@@ -174,7 +174,9 @@ static void quotas_of_control_groups_are_read(void **state)
         {"0::/a/b\n",
          {{"sys/fs/cgroup/a/b/cpu.max", "400000 100000\n"}, {"sys/fs/cgroup/a/cpu.max", "200000 100000\n"}},
          2},
-        {"0::/a/b\n", {{"sys/fs/cgroup/a/b/cpu.max", "50000 100000\n"}, {"sys/fs/cgroup/a/cpu.max", "max 100000\n"}}, 0.5},
+        {"0::/a/b\n",
+         {{"sys/fs/cgroup/a/b/cpu.max", "50000 100000\n"}, {"sys/fs/cgroup/a/cpu.max", "max 100000\n"}},
+         0.5},
         {"0::/not/here\n", {{"sys/fs/cgroup/cpu.max", "300000 100000\n"}}, 3}, /* the host's path, in a container */
         {"0::/../other\n", {{"sys/fs/cgroup/cpu.max", "100000 100000\n"}}, 1},
         {"12:memory:/x\n4:cpu,cpuacct:/docker/1\n",

@@ -331,8 +331,8 @@ static uint8_t *encode(const Coding *coding, unsigned long *size)
         jpeg_simple_progression(&c);
     jpeg_start_compress(&c, TRUE);
     if (coding->orientation != 0) {
-        uint8_t exif[] = {'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8, 0,
-                          1,   1,   0x12, 0, 3, 0, 0, 0, 1,  0, 0, 0, 0, 0, 0, 0, 0};
+        uint8_t exif[] = {'E', 'x',  'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1,
+                          1,   0x12, 0,   3,   0, 0, 0,   1,   0, 0,  0, 0, 0, 0, 0, 0};
         exif[25] = (uint8_t)coding->orientation;
         jpeg_write_marker(&c, JPEG_APP0 + 1, exif, sizeof exif);
     }
@@ -398,7 +398,7 @@ static void photo_parts_equal_the_whole(void **state)
             continue;
         }
         assert_int_equal(eff_dir_list(&names, dirs[i]), EFF_OK);
-        for (size_t k = 0; k < names.n; k += names.n > 40 ? names.n / 40 : 1) {
+        for (size_t k = 0; k<names.n; k += names.n> 40 ? names.n / 40 : 1) {
             char *path = eff_path_join(dirs[i], names.items[k]);
             EffBytes bytes = {0};
             if (strstr(path, ".jpg") != NULL) {
@@ -423,7 +423,8 @@ static void damage_outside_a_part_is_found(void **state)
         uint8_t *data = encode(&coding, &size);
         for (size_t cut = 3; cut < 200; cut += 13) {
             EffImagePart part = {0};
-            assert_int_equal(eff_image_decode_part(&part, data, size - cut, "cut", NULL, &part_pres[0]), EFF_ERR_FORMAT);
+            assert_int_equal(eff_image_decode_part(&part, data, size - cut, "cut", NULL, &part_pres[0]),
+                             EFF_ERR_FORMAT);
             assert_non_null(strstr(eff_last_message(), "truncated or damaged JPEG"));
             assert_null(part.image.pixels);
         }
@@ -502,12 +503,18 @@ static void parts_that_lack_pixels_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pixels_equal_pillow),         cmocka_unit_test(other_files_are_named),
-        cmocka_unit_test(truncated_files_are_refused), cmocka_unit_test(damaged_jpeg_is_refused),
-        cmocka_unit_test(limits_come_before_memory),   cmocka_unit_test(scans_are_bounded),
-        cmocka_unit_test(twelve_bits_are_unsupported), cmocka_unit_test(out_of_memory_is_reported),
-        cmocka_unit_test(parts_equal_the_whole),       cmocka_unit_test(jpeg_parts_equal_the_whole),
-        cmocka_unit_test(photo_parts_equal_the_whole), cmocka_unit_test(damage_outside_a_part_is_found),
+        cmocka_unit_test(pixels_equal_pillow),
+        cmocka_unit_test(other_files_are_named),
+        cmocka_unit_test(truncated_files_are_refused),
+        cmocka_unit_test(damaged_jpeg_is_refused),
+        cmocka_unit_test(limits_come_before_memory),
+        cmocka_unit_test(scans_are_bounded),
+        cmocka_unit_test(twelve_bits_are_unsupported),
+        cmocka_unit_test(out_of_memory_is_reported),
+        cmocka_unit_test(parts_equal_the_whole),
+        cmocka_unit_test(jpeg_parts_equal_the_whole),
+        cmocka_unit_test(photo_parts_equal_the_whole),
+        cmocka_unit_test(damage_outside_a_part_is_found),
         cmocka_unit_test(fast_scale_takes_the_smallest_that_suffices),
         cmocka_unit_test(parts_that_lack_pixels_are_refused),
     };

@@ -39,18 +39,23 @@ static void slower_needs_rounds_apart(void **state)
         Verdict verdict;
     } rows[] = {
         /* Apart by 10 %, with disturbed rounds on either side. */
-        {{10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 10.2, 14, 19}, {11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 14, 12},
+        {{10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 10.2, 14, 19},
+         {11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 14, 12},
          VERDICT_SLOWER},
-        {{11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 14, 12}, {10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 10.2, 14, 19},
+        {{11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 14, 12},
+         {10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 10.2, 14, 19},
          VERDICT_FASTER},
         /* Apart, but by 1 %. */
-        {{10, 10, 10, 10, 10, 10, 10, 10, 10, 10}, {10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1},
+        {{10, 10, 10, 10, 10, 10, 10, 10, 10, 10},
+         {10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1, 10.1},
          VERDICT_SAME},
         /* Medians 10 % apart, but one quiet round was as fast as before. */
-        {{10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 10.2, 10, 10}, {11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 10.2, 12},
+        {{10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 10.2, 10, 10},
+         {11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 10.2, 12},
          VERDICT_SAME},
         /* Three old rounds of ten as slow as the new ones. */
-        {{10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 12, 12, 12}, {11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 11, 12},
+        {{10, 10.1, 10.2, 10.1, 10, 10.1, 10.3, 12, 12, 12},
+         {11, 11.1, 11.2, 11.1, 11, 11.1, 11.3, 11.2, 11, 12},
          VERDICT_SAME},
     };
     for (size_t i = 0; i < EFF_COUNT(rows); i++) {
@@ -121,8 +126,9 @@ static void noise_has_reasons(void **state)
     NoiseReasons r;
     noise_judge(&r, &quiet);
     assert_int_equal(r.n, 0);
-    static const char *const words[] = {"hypervisor took 7 %", "other processes used 0.5 CPUs", "interrupted 400 times",
-                                        "varies by 12 %",      "clock changed by 8 %",          "rounds differ by 20 %"};
+    static const char *const words[] = {"hypervisor took 7 %",   "other processes used 0.5 CPUs",
+                                        "interrupted 400 times", "varies by 12 %",
+                                        "clock changed by 8 %",  "rounds differ by 20 %"};
     for (size_t i = 0; i < EFF_COUNT(words); i++) {
         NoiseFacts f = quiet;
         switch (i) {
@@ -166,9 +172,12 @@ static void the_machine_is_watched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(percentiles_are_nearest_ranks), cmocka_unit_test(slower_needs_rounds_apart),
-        cmocka_unit_test(reports_are_read),              cmocka_unit_test(ticks_are_read),
-        cmocka_unit_test(noise_has_reasons),             cmocka_unit_test(the_machine_is_watched),
+        cmocka_unit_test(percentiles_are_nearest_ranks),
+        cmocka_unit_test(slower_needs_rounds_apart),
+        cmocka_unit_test(reports_are_read),
+        cmocka_unit_test(ticks_are_read),
+        cmocka_unit_test(noise_has_reasons),
+        cmocka_unit_test(the_machine_is_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
