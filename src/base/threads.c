@@ -5,8 +5,8 @@
  * joined the loop, not for those that come too late: on a busy machine that may be a time slice.
  *
  * One word says which loop it is, whether it may still be joined, and how many are at work on it; so a loop that finds
- * everybody awake takes no lock and no system call. A pool of more threads than CPUs does not spin at all: whoever
- * waits would keep from working those that are waited for.
+ * everybody awake takes no lock. Who spins gives way now and then, and in a pool of more threads than CPUs always: what
+ * is waited for may be waiting for this very CPU.
  */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/threads.h"
@@ -21,8 +21,8 @@
 #include <string.h>
 #include <time.h>
 
-/* Rounds of waiting before a thread sleeps: about 50 microseconds. */
-enum { SPINS = 2000 };
+/* Rounds of waiting before a thread sleeps: about 50 microseconds; YIELDS where every one gives way. */
+enum { SPINS = 2000, YIELDS = 100, YIELD_EVERY = 64 };
 
 /* The word: loop number, open bit, threads at work besides the caller. */
 enum { JOINED_MASK = 0xffff, OPEN = 0x10000, LOOP_SHIFT = 17 };
@@ -31,6 +31,7 @@ struct EffPool {
     int n_threads;
     int n_started; /* of the n_threads - 1 */
     int spins;
+    bool yields; /* when it spins: to whoever is waited for and has no CPU */
     pthread_t threads[EFF_MAX_THREADS];
     pthread_mutex_t lock; /* for sleeping */
     pthread_cond_t start, done;
@@ -79,6 +80,15 @@ static void take_pieces(EffPool *pool, int worker)
     }
 }
 
+/* Round i of waiting. Now and then the CPU is offered to others: what is waited for may be on the same one. */
+static void relax(const EffPool *pool, int i)
+{
+    if (pool->yields || i % YIELD_EVERY == YIELD_EVERY - 1)
+        sched_yield();
+    else
+        eff_cpu_relax();
+}
+
 static uint64_t loop_of(uint64_t word)
 {
     return word >> LOOP_SHIFT;
@@ -90,7 +100,7 @@ static void wait_for_loop(EffPool *pool, uint64_t seen)
     for (int i = 0; i < pool->spins; i++) {
         if (loop_of(atomic_load(&pool->word)) != seen || atomic_load(&pool->stop))
             return;
-        eff_cpu_relax();
+        relax(pool, i);
     }
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->n_sleeping, 1); /* before looking: the caller looks here after it has changed the word */
@@ -150,7 +160,8 @@ EffStatus eff_pool_create(EffPool **out, int n_threads)
         return eff_fail_nomem(sizeof *pool, "the thread pool");
     const int n_cpus = eff_cpu_count();
     pool->n_threads = n_threads ? n_threads : n_cpus;
-    pool->spins = pool->n_threads <= n_cpus ? SPINS : 0;
+    pool->yields = pool->n_threads > n_cpus;
+    pool->spins = pool->yields ? YIELDS : SPINS;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
@@ -202,7 +213,7 @@ void eff_pool_run(EffPool *pool, size_t n_items, size_t grain, eff_task_fn *fn, 
     take_pieces(pool, 0);
     atomic_fetch_and(&pool->word, ~(uint_fast64_t)OPEN);
     for (int i = 0; i < pool->spins && (atomic_load(&pool->word) & JOINED_MASK) > 0; i++)
-        eff_cpu_relax();
+        relax(pool, i);
     if ((atomic_load(&pool->word) & JOINED_MASK) == 0)
         return;
     pthread_mutex_lock(&pool->lock);

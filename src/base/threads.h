@@ -23,7 +23,7 @@ double eff_now(void);
 
 /**
  * Start `n_threads` - 1 threads; the caller of eff_pool_run() is the last one. 0 means eff_cpu_count().
- * More threads than that are allowed, and never spin.
+ * More threads than that are allowed; they give way while they wait.
  * @return EFF_OK, EFF_ERR_ARG (outside 0..EFF_MAX_THREADS), EFF_ERR_NOMEM, EFF_ERR_IO.
  */
 EffStatus eff_pool_create(EffPool **out, int n_threads);
