@@ -44,15 +44,12 @@ typedef struct Plan {
 static const char *const work_keys[MAX_WORKLOADS] = {NULL, "single_thread", "throughput"};
 
 /* Whether the logits are those of plain C. */
-typedef enum CheckResult { CHECK_SKIPPED, CHECK_IDENTICAL, CHECK_CLOSE, CHECK_DIFFERS } CheckResult;
+typedef enum CheckResult { CHECK_SKIPPED, CHECK_IDENTICAL, CHECK_DIFFERS } CheckResult;
 
 typedef struct Check {
     CheckResult result;
     double difference; /* largest of a logit, as a share of the largest logit */
 } Check;
-
-/* Sums of floats may be taken in another order by the vector kernels of a level. */
-static const double float_tolerance = 1e-4;
 
 /* A model to measure, with what it takes to open it a second time. */
 typedef struct Subject {
@@ -151,9 +148,7 @@ static EffStatus check_logits(Check *out, const Subject *s, const TimingInputs *
         }
         out->difference = difference > 0 ? difference / largest : 0;
         const bool same = memcmp(want, inputs->logits[0], (size_t)info->n_classes * sizeof *want) == 0;
-        out->result = same                                                   ? CHECK_IDENTICAL
-                      : !info->is_int8 && out->difference <= float_tolerance ? CHECK_CLOSE
-                                                                             : CHECK_DIFFERS;
+        out->result = same ? CHECK_IDENTICAL : CHECK_DIFFERS;
     }
     eff_session_destroy(session);
     eff_model_close(plain);
@@ -163,7 +158,7 @@ static EffStatus check_logits(Check *out, const Subject *s, const TimingInputs *
 
 static const char *check_name(CheckResult r)
 {
-    static const char *const names[] = {"skipped", "identical", "close", "differs"};
+    static const char *const names[] = {"skipped", "identical", "differs"};
     return names[r];
 }
 
@@ -419,8 +414,6 @@ static void print_report(const Report *r)
     printf("  logits: digest %016llx, ", (unsigned long long)r->digest);
     if (r->check.result == CHECK_IDENTICAL)
         printf("those of plain C bit for bit\n");
-    else if (r->check.result == CHECK_CLOSE)
-        printf("those of plain C within %.1g of the largest\n", r->check.difference);
     else
         printf("%s\n", r->check.result == CHECK_SKIPPED ? "not checked" : "NOT those of plain C");
     printf("  trust: %s\n", r->reasons.n > 0 ? "low" : "high");
