@@ -5,7 +5,7 @@ DESTDIR ?=
 BUILD := build
 
 .DEFAULT_GOAL := all
-.PHONY: all build deps check-deps demo test check format install clean help
+.PHONY: all bench build deps check-deps demo test check format install clean help
 
 help:
 	@echo 'make            build the program, build/effnet'
@@ -13,6 +13,7 @@ help:
 	@echo 'make demo       deps, build, fetch ImageNet weights, classify a photo'
 	@echo 'make test       deps, build, the quick tests'
 	@echo 'make check      the tests and fuzz targets under the address, undefined and thread sanitizers'
+	@echo 'make bench      times kernels and models, two or three minutes'
 	@echo 'make format     clang-format over all of the C'
 	@echo 'make install    PREFIX=/usr/local DESTDIR='
 	@echo 'make clean      remove what was built'
@@ -44,6 +45,9 @@ test: deps
 
 check: deps
 	@scripts/check.sh
+
+bench: all
+	@scripts/bench.sh $(BUILD)
 
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i

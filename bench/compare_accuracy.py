@@ -16,129 +16,22 @@ Needs numpy and pillow; onnx and onnxruntime for ONNX Runtime, onnx, nncf and op
 installed is left out.
 """
 import argparse
-import collections
 import contextlib
-import importlib.metadata
-import importlib.util
 import json
 import pathlib
-import pickle
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
 from PIL import Image
 
+import onnx_net
+from peers import Nncf, OnnxRuntime, effnet, missing, version
+
 MODEL = "efficientnet-lite0"
 SIZE, RESIZED = 224, 256  # 256 is floor(224 / 0.875)
-STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
-SKIPS = {2, 4, 6, 7, 9, 10, 12, 13, 14}  # blocks that keep the shape
-BN_EPS = 1e-3
 FOLDS = ("A", "B"), ("B", "A")  # calibrates, tests
 TOLERANCE = 1e-3  # largest difference of a float logit between effnet and the ONNX network
-
-
-class StorageRef:
-    """What a tensor of a legacy .pth says about where its values are."""
-
-    def __init__(self, key, dtype):
-        self.key, self.dtype = key, dtype
-
-
-class LegacyUnpickler(pickle.Unpickler):
-    """Unpickles a state dict and nothing else: any other class is refused."""
-
-    DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
-
-    def find_class(self, module, name):
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, stride, *_: (storage, offset, shape, stride)
-        if module == "torch" and name in self.DTYPES:
-            return self.DTYPES[name]
-        raise pickle.UnpicklingError(f"unexpected {module}.{name} in the weights")
-
-    def persistent_load(self, pid):
-        _, dtype, key, _, _, _ = pid
-        return StorageRef(key, dtype)
-
-
-def read_legacy_pth(path):
-    """Returns {name: array} of a state dict that torch.save wrote before its zip format: five pickles, then values."""
-    with open(path, "rb") as f:
-        if LegacyUnpickler(f).load() != 0x1950A86A20F9469CFC6C:
-            sys.exit(f"{path}: not a legacy .pth")
-        LegacyUnpickler(f).load()  # protocol version
-        LegacyUnpickler(f).load()  # sizes and byte order of the writer
-        tensors = LegacyUnpickler(f).load()
-        dtypes = {storage.key: storage.dtype for storage, *_ in tensors.values()}
-        values = {}
-        for key in LegacyUnpickler(f).load():
-            count = int.from_bytes(f.read(8), "little")
-            values[key] = np.frombuffer(f.read(count * dtypes[key].itemsize), dtypes[key])
-    arrays = {}
-    for name, (storage, offset, shape, stride) in tensors.items():
-        strides = [s * storage.dtype.itemsize for s in stride]
-        arrays[name] = np.lib.stride_tricks.as_strided(values[storage.key][offset:], shape, strides).copy()
-    return arrays
-
-
-class OnnxNet:
-    """Builds the graph; a convolution folds the BatchNorm behind it and pads as TensorFlow's SAME does."""
-
-    def __init__(self, weights):
-        self.w, self.nodes, self.constants, self.size = weights, [], [], SIZE
-        self.low, self.high = self.constant("zero", np.float32(0)), self.constant("six", np.float32(6))
-
-    def constant(self, name, value):
-        from onnx import numpy_helper
-        self.constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
-        return name
-
-    def node(self, op, inputs, name, **attributes):
-        from onnx import helper
-        self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
-        return name
-
-    def conv(self, x, conv, bn, stride=1, depthwise=False, relu6=True):
-        kernel = self.w[conv + ".weight"].astype(np.float64)
-        scale = self.w[bn + ".weight"] / np.sqrt(self.w[bn + ".running_var"].astype(np.float64) + BN_EPS)
-        bias = self.w[bn + ".bias"] - self.w[bn + ".running_mean"] * scale
-        out, k = -(-self.size // stride), kernel.shape[-1]
-        pad = max((out - 1) * stride + k - self.size, 0)
-        before, after = pad // 2, pad - pad // 2
-        self.size = out
-        y = self.node("Conv", [x, self.constant(conv + ".weight", kernel * scale[:, None, None, None]),
-                               self.constant(conv + ".bias", bias)], conv, kernel_shape=[k, k],
-                      strides=[stride, stride], pads=[before, before, after, after],
-                      group=kernel.shape[0] if depthwise else 1)
-        return self.node("Clip", [y, self.low, self.high], conv + ".relu6") if relu6 else y
-
-    def block(self, x, i):
-        name, y = f"_blocks.{i}.", x
-        if name + "_expand_conv.weight" in self.w:
-            y = self.conv(y, name + "_expand_conv", name + "_bn0")
-        y = self.conv(y, name + "_depthwise_conv", name + "_bn1", STRIDES[i], depthwise=True)
-        y = self.conv(y, name + "_project_conv", name + "_bn2", relu6=False)
-        return self.node("Add", [y, x], name + "add") if i in SKIPS else y
-
-    def save(self, path):
-        from onnx import TensorProto, checker, helper, save
-        x = self.conv("image", "_conv_stem", "_bn0", 2)
-        for i in range(len(STRIDES)):
-            x = self.block(x, i)
-        x = self.conv(x, "_conv_head", "_bn1")
-        x = self.node("Flatten", [self.node("GlobalAveragePool", [x], "pool")], "flatten")
-        self.node("Gemm", [x, self.constant("_fc.weight", self.w["_fc.weight"]),
-                           self.constant("_fc.bias", self.w["_fc.bias"])], "logits", transB=1)
-        graph = helper.make_graph(
-            self.nodes, MODEL, [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, self.w["_fc.bias"].size])], self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-        checker.check_model(model)
-        save(model, path)
 
 
 def load(path):
@@ -151,70 +44,6 @@ def load(path):
     picture = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + SIZE, top + SIZE))
     x = (np.asarray(picture, np.float32) - 127) / 128
     return np.ascontiguousarray(x.transpose(2, 0, 1)[None])
-
-
-class OnnxRuntime:
-    """Static QDQ: a scale a channel, u8 activations, s8 weights, min-max ranges."""
-
-    packages = "onnxruntime", "onnx"
-
-    @staticmethod
-    def logits(model, photos):
-        import onnxruntime as ort
-        session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-        return np.concatenate([session.run(None, {"image": load(p)})[0] for p in photos])
-
-    @staticmethod
-    def quantize(model, photos, work):
-        from onnxruntime.quantization import (CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType,
-                                              quantize_static)
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-
-        class Reader(CalibrationDataReader):
-            def __init__(self):
-                self.left = iter(photos)
-
-            def get_next(self):
-                path = next(self.left, None)
-                return None if path is None else {"image": load(path)}
-
-        prepared, quantized = work / "prepared.onnx", work / "int8.onnx"
-        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        quantize_static(str(prepared), str(quantized), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        calibrate_method=CalibrationMethod.MinMax)
-        return quantized
-
-
-class Nncf:
-    """The mixed preset, all else by default. OpenVINO runs it, in float32 (not bfloat16) where it isn't int8."""
-
-    packages = "nncf", "openvino", "onnx"
-
-    @staticmethod
-    def logits(model, photos):
-        import openvino
-        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        return np.concatenate([compiled(load(p))[0] for p in photos])
-
-    @staticmethod
-    def quantize(model, photos, _work):
-        import nncf
-        import openvino
-        return nncf.quantize(openvino.convert_model(str(model)), nncf.Dataset(photos, load),
-                             preset=nncf.QuantizationPreset.MIXED, subset_size=len(photos))
-
-
-def missing(packages):
-    return [p for p in packages if importlib.util.find_spec(p) is None]
-
-
-def effnet(program, *args):
-    """Runs effnet; returns what it printed."""
-    done = subprocess.run([program, *map(str, args)], stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"effnet {args[0]} failed ({done.returncode})")
-    return done.stdout
 
 
 def measure(a, b, labels):
@@ -271,16 +100,21 @@ def run_effnet(program, reference, labels, work):
     return folds
 
 
+def logits(peer, model, photos):
+    run = peer.runner(model)
+    return np.concatenate([run(load(p)) for p in photos])
+
+
 def run_peer(peer, model, halves, reference, labels, work):
     """Returns [(fold, measures)]; stops unless the engine's float logits are effnet's."""
     folds = []
     for calib, test in FOLDS:
-        worst = np.abs(peer.logits(model, halves[test]) - reference[test]).max()
+        worst = np.abs(logits(peer, model, halves[test]) - reference[test]).max()
         print(f"{peer.__name__}, half {test}: float logits differ from effnet's by at most {worst:.1e}")
         if not worst < TOLERANCE:
             sys.exit("the float networks differ: nothing to compare")
-        quantized = peer.quantize(model, halves[calib], work)
-        m = measure(reference[test], peer.logits(quantized, halves[test]), labels[test])
+        quantized = peer.quantize(model, halves[calib], load, work)
+        m = measure(reference[test], logits(peer, quantized, halves[test]), labels[test])
         folds.append((f"{calib} -> {test}", m))
     return folds
 
@@ -299,8 +133,8 @@ def main():
         for h in halves:
             effnet(args.effnet, "eval", MODEL, "--float", "--data", work / h, "--save-logits", work / "float.npy", "-q")
             reference[h] = np.load(work / "float.npy")
-        version = " ".join(effnet(args.effnet, "version").split()[:2])
-        seen[version] = run_effnet(args.effnet, reference, labels, work)
+        ours = " ".join(effnet(args.effnet, "version").split()[:2])
+        seen[ours] = run_effnet(args.effnet, reference, labels, work)
 
         model = args.onnx or work / "float.onnx"
         for name, peer in (("ONNX Runtime", OnnxRuntime), ("NNCF", Nncf)):
@@ -308,9 +142,9 @@ def main():
                 print(f"{name} is skipped: {', '.join(lacks)} isn't installed")
                 continue
             weights = json.loads(effnet(args.effnet, "info", MODEL, "--json"))["file"]
-            OnnxNet(read_legacy_pth(weights)).save(model)
+            onnx_net.build("lite0", model, SIZE, onnx_net.read_legacy_pth(weights))
             folds = run_peer(peer, model, halves, reference, labels, work)
-            seen[f"{name} {importlib.metadata.version(peer.packages[0])}"] = folds
+            seen[f"{name} {version(peer.packages[0])}"] = folds
 
     print(f"{'int8':20s} {'fold':7s} {'n':>5s} {'agree %':>9s} {'KL':>9s} {'SQNR p50':>9s} {'p5, dB':>8s} "
           f"{'lost':>5s} {'gained':>6s} {'float t1 %':>10s} {'int8 t1 %':>9s}")

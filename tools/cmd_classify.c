@@ -15,6 +15,7 @@ static const Option options[] = {
     {"top", 'k', "N", "how many classes to show (default 5)", COMPLETES_NOTHING},
     {"threads", 't', "N", "threads for a picture (default: one a CPU)", COMPLETES_NOTHING},
     {"no-exif", 0, NULL, "leave the picture as stored; by default it is turned as its EXIF says", COMPLETES_NOTHING},
+    {"fast-decode", 0, NULL, "decode large JPEGs to 1/2, 1/4 or 1/8: faster, other pixels", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object a picture and line", COMPLETES_NOTHING},
     {0}};
 
@@ -68,6 +69,7 @@ static ExitCode classify_all(const Args *a, const Model *m, const Dataset *pictu
     EffStatus st = model_session_create(&s, m, n_threads);
     if (st != EFF_OK)
         return cli_fail(a, st);
+    s.fast_decode = cli_flag(a, "fast-decode");
     double *prob = eff_calloc((size_t)m->info->n_classes, sizeof *prob);
     int *top = eff_calloc((size_t)k, sizeof *top);
     ExitCode code = EXIT_OK; /* of the first picture that failed */

@@ -26,6 +26,7 @@ static const Option options[] = {
     {"threads", 't', "N", "pictures at a time (default: one a CPU)", COMPLETES_NOTHING},
     {"gate", 'g', "EXPR", "exit with 3 unless it holds: kl_mean<=0.003 or b.top1>=88,agreement>98", COMPLETES_NOTHING},
     {"exif", 0, NULL, "turn pictures as their EXIF says (off: benchmarks don't)", COMPLETES_NOTHING},
+    {"fast-decode", 0, NULL, "decode large JPEGs to 1/2, 1/4 or 1/8: faster, other pixels", COMPLETES_NOTHING},
     {"save-logits", 0, "FILE", "write float32 [pictures * views][classes] of (the last) MODEL as .npy", COMPLETES_FILE},
     {"quiet", 'q', NULL, "no progress line", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object", COMPLETES_NOTHING},
@@ -201,6 +202,7 @@ static ExitCode evaluate_model(const Args *a, const Model *m, const Dataset *d, 
     const EvaluateOptions how = {.n_threads = n_threads,
                                  .n_views = n_views,
                                  .apply_orientation = cli_flag(a, "exif"),
+                                 .fast_decode = cli_flag(a, "fast-decode"),
                                  .quiet = cli_flag(a, "quiet")};
     const EffStatus st = evaluate(e, m, d, &how);
     return st == EFF_OK ? EXIT_OK : cli_fail(a, st);

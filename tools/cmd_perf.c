@@ -1,35 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* effnet perf: how fast a model runs here. */
+/* effnet perf: how fast a model runs here, whether the answer is right, and whether the machine is to be trusted. */
 #include "commands.h"
 #include "model.h"
+#include "noise.h"
 #include "output.h"
+#include "regress.h"
+#include "timing.h"
 
 #include "base/cpu.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "base/threads.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { N_INPUTS = 4, N_CALIBRATION = 8, DEFAULT_SEED = 1 };
+enum { N_CALIBRATION = 8, DEFAULT_SEED = 1, MAX_WORKLOADS = 3, MAX_REPORT_BYTES = 16 << 20 };
 
 static const Option options[] = {
     {"int8", 0, NULL, "quantize the weights first (a .bin is what it is)", COMPLETES_NOTHING},
     {"random-init", 0, "SEED", "seed of the weights of a bare ARCH (default 1)", COMPLETES_NOTHING},
-    {"threads", 't', "N", "threads for a picture (default: one a CPU)", COMPLETES_NOTHING},
-    {"frames", 'f', "N", "runs that are timed (default 100)", COMPLETES_NOTHING},
+    {"threads", 't', "N", "threads for a picture (default: one a CPU, and beside it a single one)", COMPLETES_NOTHING},
+    {"streams", 0, "N", "N pictures at once, each in a session of its own, of one thread unless --threads",
+     COMPLETES_NOTHING},
+    {"batch", 'b', "N", "times of N pictures that the threads share, one thread a picture", COMPLETES_NOTHING},
+    {"frames", 'f', "N", "pictures, or batches, that are timed (default 100)", COMPLETES_NOTHING},
+    {"seconds", 's', "S", "time for about S seconds instead", COMPLETES_NOTHING},
+    {"compare", 0, "OLD.json", "exit with 3 when slower than this --json report beyond the noise", COMPLETES_FILE},
+    {"no-check", 0, NULL, "do not run a picture in plain C to check the logits", COMPLETES_NOTHING},
     {"profile", 'p', NULL, "fastest time of each step, MACs a cycle, share of the VNNI peak", COMPLETES_NOTHING},
-    {"json", 0, NULL, "one JSON object", COMPLETES_NOTHING},
+    {"json", 0, NULL, "one JSON object; doc/perf.md has its keys", COMPLETES_NOTHING},
     {0}};
 
-typedef struct Timing {
-    double *ms; /* sorted */
+/* What a command line asks for. The first workload is the one whose numbers stand at the top of the report. */
+typedef struct Plan {
+    Workload works[MAX_WORKLOADS];
     int n;
-    double mean, median, p90, p99, min, fps;
-    uint64_t digest; /* of the logits of all inputs */
-} Timing;
+    int n_frames;
+    double seconds;
+} Plan;
+
+static const char *const work_keys[MAX_WORKLOADS] = {NULL, "single_thread", "throughput"};
+
+/* Whether the logits are those of plain C. */
+typedef enum CheckResult { CHECK_SKIPPED, CHECK_IDENTICAL, CHECK_DIFFERS } CheckResult;
+
+typedef struct Check {
+    CheckResult result;
+    double difference; /* largest of a logit, as a share of the largest logit */
+} Check;
+
+/* A model to measure, with what it takes to open it a second time. */
+typedef struct Subject {
+    Model model;
+    EffCompiled *compiled; /* NULL for a .bin, which model.file names */
+    bool has_seed;
+    int seed;
+} Subject;
+
+typedef struct Profile {
+    const EffStepTime *steps;
+    int n_steps;
+    EffPeak peak;
+} Profile;
+
+typedef struct Report {
+    const Subject *subject;
+    const Timing *timings[MAX_WORKLOADS];
+    int n;
+    uint64_t digest, peak_bytes;
+    Check check;
+    NoiseFacts facts;
+    NoiseReasons reasons;
+    const Profile *profile; /* NULL without */
+    json_t *old;            /* of --compare; NULL without */
+    char cpu_model[128];
+} Report;
 
 static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
 {
@@ -39,20 +86,19 @@ static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
 
 /* A bare architecture runs with random weights, a name or file with its own; --int8 calibrates on synthetic pictures.
  */
-static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Model *m)
+static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Subject *s)
 {
-    int seed = DEFAULT_SEED;
     EffGraph *g = NULL;
-    EffCompiled *c = NULL;
-    if (!cli_int(a, "random-init", 0, 1 << 30, &seed))
+    s->seed = DEFAULT_SEED;
+    if (!cli_int(a, "random-init", 0, 1 << 30, &s->seed))
         return EXIT_USAGE;
-    const bool random = spec->file == NULL || cli_value(a, "random-init") != NULL;
+    s->has_seed = spec->file == NULL || cli_value(a, "random-init") != NULL;
     ExitCode code = EXIT_OK;
     EffStatus st = EFF_OK;
-    if (random) {
+    if (s->has_seed) {
         st = eff_graph_build(&g, &spec->arch);
         if (st == EFF_OK)
-            st = eff_graph_randomize(g, (uint64_t)seed);
+            st = eff_graph_randomize(g, (uint64_t)s->seed);
         if (st == EFF_OK)
             st = eff_graph_optimize(g);
     } else {
@@ -62,72 +108,61 @@ static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Model *m
         int size = spec->arch.pre.size;
         const EffPictures pictures = {.n = N_CALIBRATION, .get = get_synthetic, .ctx = &size};
         const EffQuantizeOptions o = {.n_report = 1};
-        st = cli_flag(a, "int8") ? eff_quantize(&c, g, &pictures, &o) : eff_compile_float(&c, g);
+        st = cli_flag(a, "int8") ? eff_quantize(&s->compiled, g, &pictures, &o) : eff_compile_float(&s->compiled, g);
     }
     if (st != EFF_OK)
         code = cli_fail(a, st);
     if (code == EXIT_OK)
-        code = model_from_compiled(m, a, c, name);
-    eff_compiled_free(c);
+        code = model_from_compiled(&s->model, a, s->compiled, name);
     eff_graph_free(g);
     return code;
 }
 
-static uint64_t fnv1a(uint64_t hash, const void *data, size_t n)
+static void subject_free(Subject *s)
 {
-    const uint8_t *p = data;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ p[i]) * 0x100000001b3u;
-    return hash;
+    model_close(&s->model);
+    eff_compiled_free(s->compiled);
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
+/* ---- Is the answer right? ---- */
 
-/* Nearest-rank percentile of sorted times. */
-static double percentile(const Timing *t, double p)
+/* The first picture once more, in plain C. */
+static EffStatus check_logits(Check *out, const Subject *s, const TimingInputs *inputs)
 {
-    const int rank = (int)ceil(p / 100 * t->n);
-    return t->ms[rank > 0 ? rank - 1 : 0];
-}
-
-static void time_runs(Timing *t, EffSession *s, const EffModelInfo *info, uint8_t *const *inputs, float *logits)
-{
-    const double warm_until = eff_now() + 0.3;
-    t->digest = 0xcbf29ce484222325u;
-    for (int i = 0; i < N_INPUTS; i++) {
-        eff_session_run(s, inputs[i], logits);
-        t->digest = fnv1a(t->digest, logits, (size_t)info->n_classes * sizeof *logits);
+    const EffModelInfo *info = s->model.info;
+    EffModel *plain = NULL;
+    EffSession *session = NULL;
+    float *want = eff_calloc((size_t)info->n_classes, sizeof *want);
+    EffStatus st = want != NULL ? EFF_OK : eff_fail_nomem((size_t)info->n_classes * sizeof *want, "logits");
+    if (st == EFF_OK)
+        st = s->compiled != NULL ? eff_compiled_model(&plain, s->compiled, "c")
+                                 : eff_model_open(&plain, s->model.file, "c");
+    if (st == EFF_OK)
+        st = eff_session_create(&session, plain, 0);
+    if (st == EFF_OK) {
+        eff_session_run(session, inputs->pixels[0], want);
+        double largest = 0, difference = 0;
+        for (int i = 0; i < info->n_classes; i++) {
+            largest = fmax(largest, fabs((double)want[i]));
+            difference = fmax(difference, fabs((double)want[i] - (double)inputs->logits[0][i]));
+        }
+        out->difference = difference > 0 ? difference / largest : 0;
+        const bool same = memcmp(want, inputs->logits[0], (size_t)info->n_classes * sizeof *want) == 0;
+        out->result = same ? CHECK_IDENTICAL : CHECK_DIFFERS;
     }
-    for (int i = 0; eff_now() < warm_until; i++)
-        eff_session_run(s, inputs[i % N_INPUTS], logits);
-    const double started = eff_now();
-    double at = started;
-    for (int i = 0; i < t->n; i++) {
-        eff_session_run(s, inputs[i % N_INPUTS], logits);
-        const double now = eff_now();
-        t->ms[i] = 1e3 * (now - at);
-        at = now;
-    }
-    t->fps = t->n / (at - started);
-    t->mean = 1e3 * (at - started) / t->n;
-    qsort(t->ms, (size_t)t->n, sizeof *t->ms, compare_doubles);
-    t->min = t->ms[0];
-    t->median = t->n % 2 ? t->ms[t->n / 2] : 0.5 * (t->ms[t->n / 2 - 1] + t->ms[t->n / 2]);
-    t->p90 = percentile(t, 90);
-    t->p99 = percentile(t, 99);
+    eff_session_destroy(session);
+    eff_model_close(plain);
+    eff_free(want);
+    return st;
+}
+
+static const char *check_name(CheckResult r)
+{
+    static const char *const names[] = {"skipped", "identical", "differs"};
+    return names[r];
 }
 
 /* ---- Profile ---- */
-
-typedef struct Profile {
-    const EffStepTime *steps;
-    int n_steps;
-    EffPeak peak;
-} Profile;
 
 static json_t *profile_json(const Profile *p)
 {
@@ -165,89 +200,398 @@ static void print_profile(const Profile *p)
            p->peak.hz * 1e-9, p->peak.macs_per_s / p->peak.hz);
 }
 
-/* ---- The command ---- */
+/* ---- Against an older report ---- */
 
-static ExitCode report(const Args *a, const Model *m, const Timing *t, const Profile *profile, int n_threads)
+/* The workload's part of a report. */
+static const json_t *work_of(const json_t *report, int i)
 {
-    const EffModelInfo *info = m->info;
-    const char *type = info->is_int8 ? "int8" : "float32";
-    if (cli_flag(a, "json")) {
-        char digest[24];
-        snprintf(digest, sizeof digest, "%016llx", (unsigned long long)t->digest);
-        json_t *object =
-            json_pack("{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:s}", "model", m->title, "type", type,
-                      "size", info->pre.size, "cpu", info->cpu, "threads", n_threads, "frames", t->n, "latency_ms",
-                      "median", t->median, "p90", t->p90, "p99", t->p99, "mean", t->mean, "min", t->min, "fps", t->fps,
-                      "arena_bytes", (json_int_t)info->arena_bytes, "logits_digest", digest);
-        if (object != NULL && profile != NULL)
-            json_object_set_new(object, "profile", profile_json(profile));
-        return output_json(a, object);
-    }
-    printf("%s %s, %d x %d, cpu level %s, %d thread%s, %d frames\n", m->title, type, info->pre.size, info->pre.size,
-           info->cpu, n_threads, n_threads == 1 ? "" : "s", t->n);
-    printf("  latency ms   median %.3f   p90 %.3f   p99 %.3f   min %.3f\n", t->median, t->p90, t->p99, t->min);
-    printf("  throughput   %.1f images/s\n", t->fps);
-    if (profile != NULL)
-        print_profile(profile);
-    return output_flush(a);
+    return i == 0 ? report : json_object_get(report, work_keys[i]);
 }
 
-static ExitCode measure(const Args *a, const Model *m, int n_threads, int n_frames)
+static ExitCode read_old(const Args *a, const Plan *plan, json_t **out)
 {
-    const size_t n_bytes = (size_t)m->info->pre.size * (size_t)m->info->pre.size * 3;
-    EffSession *s = NULL;
-    uint8_t *inputs[N_INPUTS] = {NULL};
-    float *logits = eff_calloc((size_t)m->info->n_classes, sizeof *logits);
-    Timing t = {.n = n_frames, .ms = eff_calloc((size_t)n_frames, sizeof *t.ms)};
-    EffStatus st = eff_session_create(&s, m->model, n_threads);
-    if (st == EFF_OK && (logits == NULL || t.ms == NULL))
-        st = eff_fail_nomem(n_bytes, "the measurement");
-    for (int i = 0; i < N_INPUTS && st == EFF_OK; i++) {
-        inputs[i] = eff_malloc(n_bytes);
-        if (inputs[i] == NULL)
-            st = eff_fail_nomem(n_bytes, "pictures");
-        else
-            eff_synthetic_picture(inputs[i], m->info->pre.size, (uint64_t)i);
+    const char *path = cli_value(a, "compare");
+    EffBytes bytes;
+    if (path == NULL)
+        return EXIT_OK;
+    const EffStatus st = eff_file_read(&bytes, path, MAX_REPORT_BYTES);
+    if (st != EFF_OK)
+        return cli_fail(a, st);
+    json_error_t error;
+    json_t *old = json_loadb((const char *)bytes.data, bytes.size, 0, &error);
+    eff_free(bytes.data);
+    double times[64];
+    if (old == NULL)
+        return cli_fail(a, eff_fail(EFF_ERR_FORMAT, "%s:%d: not JSON (%s); give what 'effnet perf --json' printed",
+                                    path, error.line, error.text));
+    if (regress_rounds(times, old) == 0) {
+        json_decref(old);
+        return cli_fail(a, eff_fail(EFF_ERR_FORMAT,
+                                    "%s: not a report of 'effnet perf' with at least 3 rounds; give what "
+                                    "'effnet perf --json' printed",
+                                    path));
     }
-    Profile profile = {0};
+    const struct {
+        const char *key;
+        int ours;
+    } rows[] = {{"threads", plan->works[0].n_threads},
+                {"streams", plan->works[0].batch == 0 && plan->works[0].n_sessions > 1 ? plan->works[0].n_sessions : 0},
+                {"batch", plan->works[0].batch}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const json_int_t theirs = json_integer_value(json_object_get(old, rows[i].key));
+        if (theirs == rows[i].ours)
+            continue;
+        json_decref(old);
+        return cli_usage(a, "%s was measured with %s %lld, this would be with %d; give the same options", path,
+                         rows[i].key, (long long)theirs, rows[i].ours);
+    }
+    *out = old;
+    return EXIT_OK;
+}
+
+typedef struct NamedChange {
+    const char *name;
+    Change change;
+} NamedChange;
+
+static int compare_all(NamedChange out[MAX_WORKLOADS], const Report *r, const json_t *now)
+{
+    int n = 0;
+    for (int i = 0; i < r->n; i++) {
+        double before[64], after[64];
+        const int n_before = regress_rounds(before, work_of(r->old, i)),
+                  n_after = regress_rounds(after, work_of(now, i));
+        if (n_before == 0 || n_after == 0)
+            continue;
+        const bool is_rate = json_integer_value(json_object_get(work_of(now, i), "streams")) > 0;
+        out[n++] = (NamedChange){.name = i == 1    ? "single-thread latency"
+                                         : is_rate ? "throughput"
+                                                   : "latency",
+                                 .change = regress_times(before, n_before, after, n_after)};
+    }
+    return n;
+}
+
+static bool any_slower(const NamedChange *changes, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (changes[i].change.verdict == VERDICT_SLOWER)
+            return true;
+    }
+    return false;
+}
+
+static json_t *compare_json(const Args *a, const Report *r, const NamedChange *changes, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:f,s:f}", "what", changes[i].name, "verdict",
+                                        verdict_name(changes[i].change.verdict), "time_ratio", changes[i].change.ratio,
+                                        "noise_percent", changes[i].change.noise_percent));
+    const char *cpu = json_string_value(json_object_get(r->old, "cpu_model"));
+    return json_pack("{s:s,s:b,s:b,s:o}", "file", cli_value(a, "compare"), "slower", any_slower(changes, n), "same_cpu",
+                     cpu != NULL && strcmp(cpu, r->cpu_model) == 0, "changes", list);
+}
+
+static void print_changes(const Args *a, const Report *r, const NamedChange *changes, int n)
+{
+    const char *cpu = json_string_value(json_object_get(r->old, "cpu_model"));
+    printf("\nagainst %s%s\n", cli_value(a, "compare"),
+           cpu == NULL || strcmp(cpu, r->cpu_model) != 0 ? ", which is of another CPU" : "");
+    for (int i = 0; i < n; i++)
+        printf("  %-22s %s: %.3f times the time; rounds spread over %.1f %%\n", changes[i].name,
+               verdict_name(changes[i].change.verdict), changes[i].change.ratio, changes[i].change.noise_percent);
+}
+
+/* ---- The report ---- */
+
+static json_t *rounds_json(const double *values, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_real(values[i]));
+    return list;
+}
+
+static int streams_of(const Workload *w)
+{
+    return w->batch == 0 && w->n_sessions > 1 ? w->n_sessions : 0;
+}
+
+/* The keys of a workload, added to an object. */
+static void add_timing(json_t *object, const Timing *t)
+{
+    const TimeStats *s = &t->stats;
+    json_object_set_new(object, "threads", json_integer(t->work.batch > 0 ? t->work.n_sessions : t->work.n_threads));
+    json_object_set_new(object, "streams", json_integer(streams_of(&t->work)));
+    json_object_set_new(object, "batch", json_integer(t->work.batch));
+    json_object_set_new(object, "frames", json_integer(t->n_runs));
+    json_object_set_new(object, "latency_ms",
+                        json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:o}", "median", s->median, "p90", s->p90, "p99", s->p99,
+                                  "p999", s->p999, "mean", s->mean, "min", s->min, "rounds",
+                                  rounds_json(t->round_median, t->n_rounds)));
+    json_object_set_new(object, "fps", json_real(t->rate));
+    json_object_set_new(object, "fps_rounds", rounds_json(t->round_rate, t->n_rounds));
+}
+
+static json_t *trust_json(const Report *r)
+{
+    json_t *reasons = json_array();
+    for (int i = 0; i < r->reasons.n; i++)
+        json_array_append_new(reasons, json_string(r->reasons.text[i]));
+    return json_pack("{s:s,s:o,s:f,s:f,s:f,s:f,s:f,s:f}", "level", r->reasons.n > 0 ? "low" : "high", "reasons",
+                     reasons, "steal_percent", r->facts.steal_percent, "other_cpus", r->facts.other_cpus,
+                     "involuntary_switches_per_s", r->facts.switches_per_s, "spin_spread", r->facts.spin_spread,
+                     "clock_drift", r->facts.clock_drift, "round_spread", r->facts.round_spread);
+}
+
+static json_t *report_json(const Report *r)
+{
+    const EffModelInfo *info = r->subject->model.info;
+    char digest[24];
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)r->digest);
+    json_t *object = json_pack(
+        "{s:s,s:s,s:i,s:s,s:o,s:s,s:s,s:i}", "effnet", EFF_VERSION, "cpu_model", r->cpu_model, "cpus", eff_cpu_count(),
+        "cpu", info->cpu, "seed", r->subject->has_seed ? json_integer(r->subject->seed) : json_null(), "model",
+        r->subject->model.title, "type", info->is_int8 ? "int8" : "float32", "size", info->pre.size);
+    if (object == NULL)
+        return NULL;
+    add_timing(object, r->timings[0]);
+    for (int i = 1; i < r->n; i++) {
+        json_t *part = json_object();
+        add_timing(part, r->timings[i]);
+        json_object_set_new(object, work_keys[i], part);
+    }
+    json_object_set_new(object, "arena_bytes", json_integer((json_int_t)info->arena_bytes));
+    json_object_set_new(object, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
+    json_object_set_new(object, "logits_digest", json_string(digest));
+    json_object_set_new(
+        object, "check",
+        json_pack("{s:s,s:f}", "plain_c", check_name(r->check.result), "difference", r->check.difference));
+    json_object_set_new(object, "trust", trust_json(r));
+    if (r->profile != NULL)
+        json_object_set_new(object, "profile", profile_json(r->profile));
+    return object;
+}
+
+static const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void print_timing(const Timing *t)
+{
+    const TimeStats *s = &t->stats;
+    const Workload *w = &t->work;
+    char name[64];
+    if (w->batch > 0)
+        snprintf(name, sizeof name, "batch of %d, %d thread%s", w->batch, w->n_sessions, plural(w->n_sessions));
+    else if (w->n_sessions > 1)
+        snprintf(name, sizeof name, "%d streams of %d thread%s", w->n_sessions, w->n_threads, plural(w->n_threads));
+    else
+        snprintf(name, sizeof name, "%d thread%s", w->n_threads, plural(w->n_threads));
+    printf("  %-24s %8.3f %8.3f %8.3f %8.3f %8.3f %8.3f  %.1f images/s\n", name, s->median, s->p90, s->p99, s->p999,
+           s->mean, s->min, t->rate);
+}
+
+static void print_report(const Report *r)
+{
+    const EffModelInfo *info = r->subject->model.info;
+    const Timing *first = r->timings[0];
+    printf("effnet %s on %s, %d CPU%s, level %s", EFF_VERSION, r->cpu_model, eff_cpu_count(), plural(eff_cpu_count()),
+           info->cpu);
+    if (r->subject->has_seed)
+        printf(", weights of seed %d", r->subject->seed);
+    printf("\n%s %s, %d x %d, %d %s in %d round%s\n", r->subject->model.title, info->is_int8 ? "int8" : "float32",
+           info->pre.size, info->pre.size, first->n_runs, first->work.batch > 0 ? "batches" : "frames", first->n_rounds,
+           plural(first->n_rounds));
+    printf("  %-24s %8s %8s %8s %8s %8s %8s\n", "milliseconds", "median", "p90", "p99", "p99.9", "mean", "min");
+    for (int i = 0; i < r->n; i++)
+        print_timing(r->timings[i]);
+    printf("  memory: activations %.2f MB a session, at most %.1f MB in all\n", 1e-6 * (double)info->arena_bytes,
+           1e-6 * (double)r->peak_bytes);
+    printf("  logits: digest %016llx, ", (unsigned long long)r->digest);
+    if (r->check.result == CHECK_IDENTICAL)
+        printf("those of plain C bit for bit\n");
+    else
+        printf("%s\n", r->check.result == CHECK_SKIPPED ? "not checked" : "NOT those of plain C");
+    printf("  trust: %s\n", r->reasons.n > 0 ? "low" : "high");
+    for (int i = 0; i < r->reasons.n; i++)
+        printf("    %s\n", r->reasons.text[i]);
+    if (r->profile != NULL)
+        print_profile(r->profile);
+}
+
+/* Prints the report; its exit code says whether the logits are right and --compare holds. */
+static ExitCode report(const Args *a, const Report *r)
+{
+    json_t *object = report_json(r);
+    NamedChange changes[MAX_WORKLOADS];
+    const int n_changes = r->old != NULL && object != NULL ? compare_all(changes, r, object) : 0;
+    if (r->old != NULL && object != NULL)
+        json_object_set_new(object, "compare", compare_json(a, r, changes, n_changes));
+    ExitCode code;
+    if (cli_flag(a, "json") || object == NULL) {
+        code = output_json(a, object);
+    } else {
+        print_report(r);
+        if (r->old != NULL)
+            print_changes(a, r, changes, n_changes);
+        json_decref(object);
+        code = output_flush(a);
+    }
+    bool stable = true;
+    for (int i = 0; i < r->n; i++)
+        stable = stable && r->timings[i]->stable;
+    if (code == EXIT_OK && (r->check.result == CHECK_DIFFERS || !stable)) {
+        fprintf(stderr, "effnet perf: the logits %s; these times are of a wrong answer, please report it\n",
+                stable ? "differ from those of plain C" : "changed between runs of the same picture");
+        return EXIT_GATE;
+    }
+    return code == EXIT_OK && any_slower(changes, n_changes) ? EXIT_GATE : code;
+}
+
+/* ---- The command ---- */
+
+/* Largest over smallest round of the workload that varies most, as a factor. */
+static double round_spread(const Report *r)
+{
+    double worst = 0;
+    for (int i = 0; i < r->n; i++) {
+        const double spread = regress_spread(r->timings[i]->round_median, r->timings[i]->n_rounds);
+        worst = spread > worst ? spread : worst;
+    }
+    return 1 + worst / 100;
+}
+
+static EffStatus run_profile(Profile *out, EffSession **session, const Args *a, const Subject *s, const Plan *plan,
+                             const TimingInputs *inputs, int n_runs)
+{
+    float *logits = eff_calloc((size_t)s->model.info->n_classes, sizeof *logits);
+    EffStatus st =
+        logits != NULL ? EFF_OK : eff_fail_nomem((size_t)s->model.info->n_classes * sizeof *logits, "logits");
+    (void)a;
+    if (st == EFF_OK)
+        st = eff_session_create(session, s->model.model, plan->works[0].n_threads);
+    if (st == EFF_OK)
+        st = eff_session_profile(*session);
+    for (int i = 0; st == EFF_OK && i < n_runs; i++)
+        eff_session_run(*session, inputs->pixels[i % TIMING_INPUTS], logits);
     if (st == EFF_OK) {
-        time_runs(&t, s, m->info, inputs, logits);
-        if (cli_flag(a, "profile") && (st = eff_session_profile(s)) == EFF_OK) {
-            for (int i = 0; i < n_frames; i++)
-                eff_session_run(s, inputs[i % N_INPUTS], logits);
-            profile = (Profile){.steps = eff_session_times(s), .n_steps = m->info->n_steps};
-            eff_cpu_peak(&profile.peak);
+        *out = (Profile){.steps = eff_session_times(*session), .n_steps = s->model.info->n_steps};
+        eff_cpu_peak(&out->peak);
+    }
+    eff_free(logits);
+    return st;
+}
+
+/* All workloads, round by round, so that a machine's drift hits them alike. */
+static void run_rounds(Report *r, Timer *const *timers, NoiseWatch *watch)
+{
+    noise_spin(watch);
+    for (int round = 0; round < TIMING_ROUNDS; round++) {
+        for (int i = 0; i < r->n; i++)
+            timer_round(timers[i], round);
+        noise_spin(watch);
+    }
+    noise_stop(watch, &r->facts);
+    for (int i = 0; i < r->n; i++) {
+        r->timings[i] = timer_finish(timers[i]);
+        const int used = r->timings[i]->work.n_sessions * r->timings[i]->work.n_threads;
+        r->facts.n_used = used > r->facts.n_used ? used : r->facts.n_used;
+    }
+    r->facts.round_spread = round_spread(r);
+    noise_judge(&r->reasons, &r->facts);
+}
+
+static ExitCode measure(const Args *a, const Subject *s, const Plan *plan, json_t *old)
+{
+    Report r = {.subject = s, .n = plan->n, .old = old};
+    Timer *timers[MAX_WORKLOADS] = {NULL};
+    TimingInputs inputs = {0};
+    Profile profile = {0};
+    EffSession *profiled = NULL;
+    NoiseWatch *watch = NULL;
+    machine_cpu_model(r.cpu_model, sizeof r.cpu_model);
+    EffStatus st = timing_inputs_init(&inputs, s->model.model);
+    for (int i = 0; i < plan->n && st == EFF_OK; i++)
+        st = timer_create(&timers[i], s->model.model, &inputs, &plan->works[i], plan->n_frames, plan->seconds);
+    if (st == EFF_OK && (watch = noise_start()) == NULL)
+        st = eff_fail_nomem(sizeof(double), "the measurement");
+    if (st == EFF_OK) {
+        run_rounds(&r, timers, watch);
+        r.digest = inputs.digest;
+        r.peak_bytes = machine_peak_bytes();
+        if (cli_flag(a, "profile") &&
+            (st = run_profile(&profile, &profiled, a, s, plan, &inputs, r.timings[0]->n_runs)) == EFF_OK)
+            r.profile = &profile;
+    }
+    if (st == EFF_OK && !cli_flag(a, "no-check"))
+        st = check_logits(&r.check, s, &inputs);
+    const ExitCode code = st == EFF_OK ? report(a, &r) : cli_fail(a, st);
+    noise_free(watch);
+    eff_session_destroy(profiled);
+    for (int i = 0; i < plan->n; i++)
+        timer_destroy(timers[i]);
+    timing_inputs_free(&inputs);
+    return code;
+}
+
+static ExitCode make_plan(const Args *a, Plan *plan)
+{
+    int n_threads = 0, n_streams = 0, batch = 0;
+    *plan = (Plan){.n = 1, .n_frames = 100};
+    if (!cli_int(a, "threads", 1, EFF_MAX_THREADS, &n_threads) ||
+        !cli_int(a, "streams", 1, EFF_MAX_THREADS, &n_streams) || !cli_int(a, "batch", 1, 65536, &batch) ||
+        !cli_int(a, "frames", 1, 1000000, &plan->n_frames) || !cli_double(a, "seconds", 0.01, 86400, &plan->seconds))
+        return EXIT_USAGE;
+    if (n_streams > 0 && batch > 0)
+        return cli_usage(a, "--streams runs pictures on their own, --batch together: give one of them");
+    if (plan->seconds > 0 && cli_value(a, "frames") != NULL)
+        return cli_usage(a, "--frames and --seconds both say how long to measure: give one of them");
+    const int n_cpus = eff_cpu_count();
+    if (n_streams > 0) {
+        plan->works[0] = (Workload){.n_sessions = n_streams, .n_threads = n_threads > 0 ? n_threads : 1};
+    } else if (batch > 0) {
+        const int n = n_threads > 0 ? n_threads : n_cpus;
+        plan->works[0] = (Workload){.n_sessions = n < batch ? n : batch, .n_threads = 1, .batch = batch};
+    } else {
+        plan->works[0] = (Workload){.n_sessions = 1, .n_threads = n_threads > 0 ? n_threads : n_cpus};
+        if (n_threads == 0 && n_cpus > 1) {
+            plan->n = 3;
+            plan->works[1] = (Workload){.n_sessions = 1, .n_threads = 1};
+            plan->works[2] = (Workload){.n_sessions = n_cpus, .n_threads = 1};
         }
     }
-    const ExitCode code = st == EFF_OK ? report(a, m, &t, profile.steps != NULL ? &profile : NULL,
-                                                n_threads > 0 ? n_threads : eff_cpu_count())
-                                       : cli_fail(a, st);
-    for (int i = 0; i < N_INPUTS; i++)
-        eff_free(inputs[i]);
-    eff_free(logits);
-    eff_free(t.ms);
-    eff_session_destroy(s);
-    return code;
+    if (cli_value(a, "compare") != NULL && plan->seconds == 0 && plan->n_frames < 3)
+        return cli_usage(a, "--compare needs at least 3 rounds; give --frames 30 or more");
+    return EXIT_OK;
 }
 
 static ExitCode run(const Args *a)
 {
-    int n_threads = 0, n_frames = 100;
-    if (!cli_int(a, "threads", 1, 256, &n_threads) || !cli_int(a, "frames", 1, 1000000, &n_frames))
-        return EXIT_USAGE;
+    Plan plan;
+    ExitCode code = make_plan(a, &plan);
+    if (code != EXIT_OK)
+        return code;
     if (a->n_words > 1)
         return cli_usage(a, "one MODEL at a time, but '%s' follows '%s'", a->words[1], a->words[0]);
     const char *name = a->n_words > 0 ? a->words[0] : NULL;
     ModelSpec spec;
-    Model m = {0};
-    ExitCode code = model_find(a, name, &spec);
+    Subject s = {0};
+    json_t *old = NULL;
+    code = read_old(a, &plan, &old);
+    if (code != EXIT_OK)
+        return code;
+    code = model_find(a, name, &spec);
     if (code == EXIT_OK)
-        code = spec.is_bin ? model_open(&m, a, name) : build(a, name != NULL ? name : spec.arch.name, &spec, &m);
-    if (code == EXIT_OK) {
-        code = measure(a, &m, n_threads, n_frames);
-        model_close(&m);
-    }
+        code = spec.is_bin ? model_open(&s.model, a, name) : build(a, name != NULL ? name : spec.arch.name, &spec, &s);
+    if (code == EXIT_OK)
+        code = measure(a, &s, &plan, old);
+    subject_free(&s);
     model_spec_free(&spec);
+    json_decref(old);
     return code;
 }
 
@@ -255,7 +599,9 @@ const Command cmd_perf = {
     .name = "perf",
     .args = "[MODEL|ARCH]",
     .summary = "measure speed",
-    .details = "A bare ARCH runs with seeded random weights: speed needs no trained ones.",
+    .details =
+        "A bare ARCH runs with seeded random weights: speed needs no trained ones. Without --threads, --streams and\n"
+        "--batch it measures one picture on all CPUs, on one, and as many single-threaded streams as CPUs.",
     .options = {options, cpu_option, model_options},
     .examples = {"effnet perf efficientnet-b0 --int8 --size 224 --threads 1", "effnet perf lite0.bin --profile"},
     .completes = COMPLETES_MODEL,

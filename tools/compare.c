@@ -2,7 +2,7 @@
 /* Comparing the logits of two models. */
 #include "compare.h"
 #include "bootstrap.h"
-#include "noise.h"
+#include "logit_noise.h"
 
 #include "base/mem.h"
 #include "base/status.h"

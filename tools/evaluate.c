@@ -84,8 +84,11 @@ EffStatus evaluate(Evaluation *out, const Model *m, const Dataset *d, const Eval
     job.sessions = eff_calloc((size_t)n_workers, sizeof *job.sessions);
     if (e.logits == NULL || job.sessions == NULL)
         st = eff_fail_nomem(n_rows * n_classes * sizeof *e.logits, "logits");
-    for (int i = 0; i < n_workers && st == EFF_OK; i++)
+    for (int i = 0; i < n_workers && st == EFF_OK; i++) {
         st = model_session_create(&job.sessions[i], m, 1);
+        if (st == EFF_OK)
+            job.sessions[i].fast_decode = options->fast_decode;
+    }
     if (st == EFF_OK) {
         job.progress = progress_begin("pictures", d->n, options->quiet);
         const double started = eff_now();

@@ -16,7 +16,9 @@ typedef struct Evaluation {
 typedef struct EvaluateOptions {
     int n_threads; /* pictures at a time; 0: one a CPU */
     int n_views;   /* of each picture (views.h), at least 1 */
-    bool apply_orientation, quiet;
+    bool apply_orientation; /* turn pictures as their EXIF says */
+    bool fast_decode;       /* see ModelSession */
+    bool quiet;             /* no progress line */
 } EvaluateOptions;
 
 /*

@@ -376,24 +376,27 @@ void model_session_free(ModelSession *s)
 
 EffStatus model_prepare(const EffPreprocess *pre, const char *path, bool apply_orientation, uint8_t *pixels)
 {
-    EffImage image = {0};
-    EffStatus st = eff_image_open(&image, path, &(EffDecodeOptions){.apply_orientation = apply_orientation});
-    if (st == EFF_OK && (st = eff_image_prepare(pixels, &image, pre)) != EFF_OK)
+    EffImagePart part = {0};
+    const EffDecodeOptions options = {.apply_orientation = apply_orientation};
+    EffStatus st = eff_image_open_part(&part, path, &options, pre);
+    if (st == EFF_OK && (st = eff_image_prepare_part(pixels, &part, pre)) != EFF_OK)
         eff_fail_in(st, "%s", path);
-    eff_image_free(&image);
+    eff_image_free(&part.image);
     return st;
 }
 
 EffStatus model_session_run(ModelSession *s, const char *path, bool apply_orientation)
 {
     const double t0 = eff_now();
-    EffImage image = {0};
-    EffStatus st = eff_image_open(&image, path, &(EffDecodeOptions){.apply_orientation = apply_orientation});
+    const EffPreprocess *pre = &s->model->info->pre;
+    const EffDecodeOptions options = {.apply_orientation = apply_orientation, .fast_scale = s->fast_decode};
+    EffImagePart part = {0};
+    EffStatus st = eff_image_open_part(&part, path, &options, pre);
     if (st != EFF_OK)
         return st;
     const double t1 = eff_now();
-    st = eff_image_prepare(s->pixels, &image, &s->model->info->pre);
-    eff_image_free(&image);
+    st = eff_image_prepare_part(s->pixels, &part, pre);
+    eff_image_free(&part.image);
     if (st != EFF_OK)
         return eff_fail_in(st, "%s", path);
     const double t2 = eff_now();

@@ -24,6 +24,7 @@ typedef struct ModelSession {
     EffSession *session;
     uint8_t *pixels;                               /* [size][size][3] */
     float *logits;                                 /* [n_classes] */
+    bool fast_decode;                              /* let large JPEGs be decoded to a part of their size; off */
     double decode_ms, preprocess_ms, inference_ms; /* of the last picture */
 } ModelSession;
 

@@ -1,43 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * What a second model's noise costs on average, rather than what it happened to cost on these pictures.
- *
- * Of 500 pictures a good int8 model answers a handful differently, and which of those few become right or wrong is
- * chance. Yet every picture says how large the noise is. So every answer is averaged over noise like that measured. The
- * variable is the margin, the logit of a class less the best of all others: the class is the answer where it is above
- * 0. With x the first model's margin and y the second's,
- *
- *     y = gain * (x + mean(x) + deviation(x) * z),    z normal
- *
- * gain by least squares (it moves no answer), mean and deviation over the pictures whose x is nearest: a quarter of all
- * for the mean, a tenth for the deviation, at least 100 and 50. They depend on x, since noise is larger where classes
- * compete; in the covariance of all logits that is lost, and answers seem safer than they are. The average over z is
- * the normal distribution function: no draws, and none of their scatter.
- */
+/* Can this machine be trusted while it measures? */
 #ifndef EFFNET_TOOLS_NOISE_H
 #define EFFNET_TOOLS_NOISE_H
 
-#include "stats.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "effnet/base.h"
+/* CPU time of the whole machine so far, in ticks: the first line of /proc/stat. */
+typedef struct CpuTicks {
+    uint64_t busy, steal, total; /* busy: user, nice, system, irq, softirq, steal */
+} CpuTicks;
 
-/* Margins of two models, [n_photos][n_views]. */
-typedef struct MarginPairs {
-    const double *x, *y;
-    size_t n_photos, n_views;
-} MarginPairs;
+/* From the text of /proc/stat; false when it is none. */
+bool noise_parse_ticks(CpuTicks *out, const char *text);
 
-typedef struct Expectation {
-    double share;  /* of y above 0, as expected */
-    double change; /* less the share of x above 0 */
-    double se;     /* standard error of `change`: all of it is fitted again to 500 resamples of photos */
-    Interval ci;   /* 95 % interval of `change`, from the same */
-} Expectation;
+/* What was seen while something ran. */
+typedef struct NoiseFacts {
+    bool has_ticks;        /* /proc/stat could be read; the next two are 0 otherwise */
+    double steal_percent;  /* of the machine's CPU time, taken by its hypervisor */
+    double other_cpus;     /* CPUs that others kept busy, on average */
+    int n_cpus;            /* online */
+    int n_used;            /* threads that were measured */
+    double switches_per_s; /* involuntary context switches of this process */
+    double spin_spread;    /* 90th percentile over minimum of a loop that takes the same cycles each time */
+    double clock_drift;    /* largest over smallest of that loop's fastest time in thirds of the run */
+    double round_spread;   /* largest over smallest median of the rounds, the slowest fifth left out */
+} NoiseFacts;
 
-/* @return EFF_OK, EFF_ERR_NOMEM. */
-EffStatus noise_expect(Expectation *out, const MarginPairs *pairs);
+enum { NOISE_MAX_REASONS = 6, NOISE_REASON_BYTES = 160 };
 
-/* The margin of a class: its logit less the largest other one; 0 of a single class. */
-double noise_margin(const float *logits, int n_classes, int of);
+/* Why not to trust the numbers; n is 0 when nothing speaks against it. */
+typedef struct NoiseReasons {
+    int n;
+    char text[NOISE_MAX_REASONS][NOISE_REASON_BYTES];
+} NoiseReasons;
+
+void noise_judge(NoiseReasons *out, const NoiseFacts *facts);
+
+typedef struct NoiseWatch NoiseWatch;
+
+/* Start watching; NULL when memory is short. */
+NoiseWatch *noise_start(void);
+/* Time the calibrated loop some times: between rounds, while nothing else of this process runs. */
+void noise_spin(NoiseWatch *w);
+/* What was seen since the start; n_used and round_spread are the caller's. */
+void noise_stop(NoiseWatch *w, NoiseFacts *out);
+void noise_free(NoiseWatch *w);
+
+/* "AMD EPYC 7551" of /proc/cpuinfo, into `name`; "unknown" where it does not say. */
+void machine_cpu_model(char *name, size_t size);
+/* Largest memory of this process so far, in bytes; 0 where the system does not say. */
+uint64_t machine_peak_bytes(void);
 
 #endif

@@ -15,10 +15,19 @@ typedef struct EffImage {
     int width, height, channels;
 } EffImage;
 
+/** A rectangle of a picture of full_width x full_height pixels, as when the rest of it was never decoded. */
+typedef struct EffImagePart {
+    EffImage image; /**< the rectangle's pixels; eff_image_free(&part.image) */
+    int x, y;       /**< of its first pixel */
+    int full_width, full_height;
+} EffImagePart;
+
 /** How to decode. A zeroed struct gives the defaults. */
 typedef struct EffDecodeOptions {
     int apply_orientation; /**< turn the picture as its EXIF orientation says; 0 leaves it as stored (as PIL does) */
     uint64_t max_pixels;   /**< refuse larger pictures before allocating; 0 means 100 million */
+    int fast_scale; /**< eff_image_decode_part() alone: let a JPEG of at least twice the size that is needed be decoded
+                         to 1/2, 1/4 or 1/8 of its sides. Faster for large photos; changes pixels. */
 } EffDecodeOptions;
 
 /**
@@ -38,6 +47,22 @@ EffStatus eff_image_decode(EffImage *out, const void *data, size_t size, const c
 /** Read and decode a file, "-" for standard input; at most 64 MiB. Adds EFF_ERR_IO to the errors of eff_image_decode().
  */
 EffStatus eff_image_open(EffImage *out, const char *path, const EffDecodeOptions *options);
+
+/**
+ * Decode what eff_image_prepare_part() will need for `pre`, and little else: for the same options the network's input
+ * has the same bytes as with the whole picture (unless fast_scale is set and applies). A JPEG saves the work of turning
+ * coefficients into pixels where nobody looks, though all of its data is read, so that damage is found as ever; other
+ * formats are decoded whole.
+ *
+ * @param pre  size, crop and interpolation are used.
+ * @return as eff_image_decode(), and EFF_ERR_ARG or EFF_ERR_LIMIT as eff_image_prepare(). `out` is untouched on
+ * failure.
+ */
+EffStatus eff_image_decode_part(EffImagePart *out, const void *data, size_t size, const char *name,
+                                const EffDecodeOptions *options, const EffPreprocess *pre);
+/** The same from a file, "-" for standard input; at most 64 MiB. */
+EffStatus eff_image_open_part(EffImagePart *out, const char *path, const EffDecodeOptions *options,
+                              const EffPreprocess *pre);
 
 /** Release the pixels and zero the struct. NULL and a zeroed struct are fine. */
 void eff_image_free(EffImage *image);
@@ -63,6 +88,12 @@ EffStatus eff_image_resize(EffImage *out, const EffImage *src, int width, int he
  * @return EFF_OK, EFF_ERR_ARG, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
  */
 EffStatus eff_image_prepare(uint8_t *dst, const EffImage *src, const EffPreprocess *pre);
+
+/**
+ * eff_image_prepare() of a part that eff_image_decode_part() made for the same `pre`.
+ * @return as eff_image_prepare(); EFF_ERR_ARG too for a part that lacks needed pixels.
+ */
+EffStatus eff_image_prepare_part(uint8_t *dst, const EffImagePart *part, const EffPreprocess *pre);
 
 /** dst[i] = (src[i] - mean[i % 3]) / std[i % 3] for n_pixels RGB pixels, in float32. */
 void eff_image_normalize(float *dst, const uint8_t *src, size_t n_pixels, const EffPreprocess *pre);

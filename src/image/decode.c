@@ -86,17 +86,18 @@ static EffStatus decode(EffPicture *out, const EffPictureFile *file)
     return fail_unknown(file);
 }
 
-EffStatus eff_image_decode(EffImage *out, const void *data, size_t size, const char *name,
-                           const EffDecodeOptions *options)
+/* `pre` NULL for all pixels. */
+static EffStatus decode_upright(EffImagePart *out, const void *data, size_t size, const char *name,
+                                const EffDecodeOptions *options, const EffPreprocess *pre)
 {
-    if (out == NULL || (data == NULL && size > 0))
-        return eff_fail(EFF_ERR_ARG, "eff_image_decode: out and data must not be NULL; pass both");
     const EffPictureFile file = {
         .data = data,
         .size = size,
         .name = name != NULL ? name : "picture",
         .max_pixels = options != NULL && options->max_pixels > 0 ? options->max_pixels : DEFAULT_MAX_PIXELS,
         .want_exif = options != NULL && options->apply_orientation,
+        .pre = pre,
+        .fast_scale = options != NULL && options->fast_scale,
     };
     EffPicture picture = {.orientation = 1};
     EffStatus st = decode(&picture, &file);
@@ -107,8 +108,43 @@ EffStatus eff_image_decode(EffImage *out, const void *data, size_t size, const c
         eff_image_free(&picture.image);
         return st;
     }
-    *out = picture.image;
+    *out = (EffImagePart){.image = picture.image,
+                          .full_width = picture.is_part ? picture.upright_width : picture.image.width,
+                          .full_height = picture.is_part ? picture.upright_height : picture.image.height};
+    if (picture.is_part) {
+        out->x = picture.part.x;
+        out->y = picture.part.y;
+    }
     return EFF_OK;
+}
+
+EffStatus eff_image_decode(EffImage *out, const void *data, size_t size, const char *name,
+                           const EffDecodeOptions *options)
+{
+    EffImagePart whole;
+    if (out == NULL || (data == NULL && size > 0))
+        return eff_fail(EFF_ERR_ARG, "eff_image_decode: out and data must not be NULL; pass both");
+    const EffStatus st = decode_upright(&whole, data, size, name, options, NULL);
+    if (st == EFF_OK)
+        *out = whole.image;
+    return st;
+}
+
+EffStatus eff_image_decode_part(EffImagePart *out, const void *data, size_t size, const char *name,
+                                const EffDecodeOptions *options, const EffPreprocess *pre)
+{
+    EffResizeWindow window;
+    if (out == NULL || (data == NULL && size > 0))
+        return eff_fail(EFF_ERR_ARG, "eff_image_decode_part: out and data must not be NULL; pass both");
+    const EffStatus st = eff_prepare_window(&window, 1, 1, pre); /* is `pre` in range? */
+    return st == EFF_OK ? decode_upright(out, data, size, name, options, pre) : st;
+}
+
+/* The bytes of a picture file, and how to call it in messages. */
+static EffStatus read_picture(EffBytes *bytes, const char **name, const char *path)
+{
+    *name = strcmp(path, "-") == 0 ? "standard input" : path;
+    return eff_file_read(bytes, path, EFF_IMAGE_MAX_FILE_BYTES);
 }
 
 EffStatus eff_image_open(EffImage *out, const char *path, const EffDecodeOptions *options)
@@ -116,10 +152,26 @@ EffStatus eff_image_open(EffImage *out, const char *path, const EffDecodeOptions
     if (out == NULL || path == NULL)
         return eff_fail(EFF_ERR_ARG, "eff_image_open: out and path must not be NULL; pass both");
     EffBytes bytes;
-    EffStatus st = eff_file_read(&bytes, path, EFF_IMAGE_MAX_FILE_BYTES);
+    const char *name;
+    EffStatus st = read_picture(&bytes, &name, path);
     if (st != EFF_OK)
         return st;
-    st = eff_image_decode(out, bytes.data, bytes.size, strcmp(path, "-") == 0 ? "standard input" : path, options);
+    st = eff_image_decode(out, bytes.data, bytes.size, name, options);
+    eff_free(bytes.data);
+    return st;
+}
+
+EffStatus eff_image_open_part(EffImagePart *out, const char *path, const EffDecodeOptions *options,
+                              const EffPreprocess *pre)
+{
+    if (out == NULL || path == NULL)
+        return eff_fail(EFF_ERR_ARG, "eff_image_open_part: out and path must not be NULL; pass both");
+    EffBytes bytes;
+    const char *name;
+    EffStatus st = read_picture(&bytes, &name, path);
+    if (st != EFF_OK)
+        return st;
+    st = eff_image_decode_part(out, bytes.data, bytes.size, name, options, pre);
     eff_free(bytes.data);
     return st;
 }

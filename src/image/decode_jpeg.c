@@ -4,6 +4,9 @@
  * pixels are equal. Baseline, progressive and arithmetic coding, 8 bits; gray, YCbCr, RGB, CMYK and YCCK.
  *
  * Damage is an error here: libjpeg would go on with grey, and a classifier would answer confidently about it.
+ *
+ * Where only a part of the picture is wanted, blocks and rows outside it are not turned into pixels, but their data is
+ * read all the same, down to the last row.
  */
 #include "image/decode.h"
 
@@ -22,6 +25,9 @@
  * So both the count and the work (scans x pixels) are bounded.
  */
 enum { MAX_SCANS = 500 };
+
+/* Columns of a cropped row whose colour may differ from the whole picture's: upsampling sees no neighbour there. */
+enum { CROP_MARGIN = 4 };
 static const uint64_t max_scanned_pixels = 4000000000u;
 
 /* All state lives here, in a frame above the setjmp: what is local to that one may be lost in a longjmp. */
@@ -32,7 +38,8 @@ typedef struct JpegReader {
     jmp_buf jump;
     const EffPictureFile *file;
     EffPicture *out;
-    uint8_t *cmyk; /* one row */
+    EffRect rect; /* of the stored picture that is wanted */
+    uint8_t *row; /* one, where libjpeg's is not what goes to the picture */
     EffStatus status;
 } JpegReader;
 
@@ -131,24 +138,94 @@ static void read_header(JpegReader *r)
         read_orientation(r);
 }
 
+/* The smallest of 1/8, 1/4, 1/2 and 1 at which the picture is no smaller than what it will be resized to. */
+static unsigned choose_scale(const JpegReader *r, const EffResizeWindow *window)
+{
+    const bool swap = eff_orientation_swaps(r->out->orientation);
+    const unsigned width = (unsigned)(swap ? window->full_height : window->full_width);
+    const unsigned height = (unsigned)(swap ? window->full_width : window->full_height);
+    unsigned eighths = 1;
+    while (eighths < 8 && (r->d.image_width * eighths / 8 < width || r->d.image_height * eighths / 8 < height))
+        eighths *= 2;
+    return eighths;
+}
+
+/* Set the size of the output, and the part of it that is wanted. */
+static void choose_part(JpegReader *r)
+{
+    const EffPreprocess *pre = r->file->pre;
+    EffPicture *out = r->out;
+    const bool swap = eff_orientation_swaps(out->orientation);
+    EffResizeWindow window;
+    EffStatus st = EFF_OK;
+    if (pre != NULL && r->file->fast_scale) {
+        const int width = (int)r->d.image_width, height = (int)r->d.image_height;
+        st = eff_prepare_window(&window, swap ? height : width, swap ? width : height, pre);
+        if (st == EFF_OK) {
+            r->d.scale_num = choose_scale(r, &window);
+            r->d.scale_denom = 8;
+        }
+    }
+    jpeg_calc_output_dimensions(&r->d);
+    const int width = (int)r->d.output_width, height = (int)r->d.output_height;
+    r->rect = (EffRect){.width = width, .height = height};
+    if (pre == NULL)
+        return;
+    out->is_part = true;
+    out->upright_width = swap ? height : width;
+    out->upright_height = swap ? width : height;
+    if (st == EFF_OK)
+        st = eff_prepare_window(&window, out->upright_width, out->upright_height, pre);
+    if (st != EFF_OK)
+        give_up(r, eff_fail_in(st, "%s", r->file->name));
+    eff_resize_needs(&out->part, out->upright_width, out->upright_height, &window, pre->interpolation);
+    r->rect = eff_rect_unturn(&out->part, out->orientation, width, height);
+}
+
+/* Crop what libjpeg makes of a row; returns the first column. */
+static size_t crop_rows(JpegReader *r)
+{
+    const int from = r->rect.x > CROP_MARGIN ? r->rect.x - CROP_MARGIN : 0;
+    const int right = r->rect.x + r->rect.width + CROP_MARGIN;
+    const int to = right < (int)r->d.output_width ? right : (int)r->d.output_width;
+    JDIMENSION first = (JDIMENSION)from, width = (JDIMENSION)(to - from);
+    if (width == r->d.output_width)
+        return 0;
+    jpeg_crop_scanline(&r->d, &first, &width); /* moves `first` to the left, to where blocks begin */
+    return first;
+}
+
 static void read_pixels(JpegReader *r)
 {
     const bool has_inks = r->d.num_components == 4;
     r->d.out_color_space = has_inks ? JCS_CMYK : JCS_RGB;
-    const int width = (int)r->d.image_width;
-    const EffStatus st = eff_picture_alloc(r->out, r->file, width, (int)r->d.image_height);
+    choose_part(r);
+    const EffStatus st = eff_picture_alloc(r->out, r->file, r->rect.width, r->rect.height);
     if (st != EFF_OK)
         give_up(r, st);
-    if (has_inks && (r->cmyk = eff_malloc((size_t)width * 4)) == NULL)
-        give_up(r, eff_fail_nomem((size_t)width * 4, r->file->name));
     jpeg_start_decompress(&r->d);
-    while (r->d.output_scanline < r->d.output_height) {
-        uint8_t *rgb = r->out->image.pixels + (size_t)r->d.output_scanline * (size_t)width * 3;
-        uint8_t *row = has_inks ? r->cmyk : rgb;
+    const JDIMENSION full_width = r->d.output_width;
+    const size_t n_ch = has_inks ? 4 : 3, skip = ((size_t)r->rect.x - crop_rows(r)) * n_ch;
+    const size_t row_bytes = (size_t)r->rect.width * 3, n_bytes = (size_t)full_width * n_ch;
+    const bool is_part = (JDIMENSION)r->rect.width < full_width || (JDIMENSION)r->rect.height < r->d.output_height;
+    if ((has_inks || is_part) && (r->row = eff_malloc(n_bytes)) == NULL)
+        give_up(r, eff_fail_nomem(n_bytes, r->file->name));
+    if (r->rect.y > 0)
+        jpeg_skip_scanlines(&r->d, (JDIMENSION)r->rect.y);
+    for (int y = 0; y < r->rect.height; y++) {
+        uint8_t *rgb = r->out->image.pixels + (size_t)y * row_bytes;
+        uint8_t *row = r->row != NULL ? r->row : rgb;
         jpeg_read_scanlines(&r->d, &row, 1);
         if (has_inks)
-            cmyk_to_rgb(rgb, r->cmyk, width);
+            cmyk_to_rgb(rgb, r->row + skip, r->rect.width);
+        else if (r->row != NULL)
+            memcpy(rgb, r->row + skip, row_bytes);
     }
+    const JDIMENSION left = r->d.output_height - r->d.output_scanline;
+    if (left > 1)
+        jpeg_skip_scanlines(&r->d, left - 1);
+    if (left > 0) /* all the data before it is decoded, and damage found */
+        jpeg_read_scanlines(&r->d, &r->row, 1);
     jpeg_finish_decompress(&r->d);
 }
 
@@ -169,6 +246,6 @@ EffStatus eff_decode_jpeg(EffPicture *out, const EffPictureFile *file)
     r.errors.emit_message = on_message;
     run(&r);
     jpeg_destroy_decompress(&r.d);
-    eff_free(r.cmyk);
+    eff_free(r.row);
     return r.status;
 }

@@ -53,15 +53,33 @@ EffStatus eff_exif_orientation(int *orientation, const uint8_t *exif, size_t siz
     return data != NULL ? EFF_OK : eff_fail_nomem(size, name);
 }
 
+/* Where the upright picture's origin is stored, and which stored axis its x runs along. */
+static const struct {
+    uint8_t swap, from_right, from_bottom;
+} turns[9] = {
+    [1] = {0, 0, 0}, [2] = {0, 1, 0}, [3] = {0, 1, 1}, [4] = {0, 0, 1},
+    [5] = {1, 0, 0}, [6] = {1, 0, 1}, [7] = {1, 1, 1}, [8] = {1, 1, 0},
+};
+
+bool eff_orientation_swaps(int orientation)
+{
+    return turns[orientation].swap != 0;
+}
+
+EffRect eff_rect_unturn(const EffRect *upright, int orientation, int width, int height)
+{
+    EffRect r = *upright;
+    if (turns[orientation].swap)
+        r = (EffRect){.x = upright->y, .y = upright->x, .width = upright->height, .height = upright->width};
+    if (turns[orientation].from_right)
+        r.x = width - r.x - r.width;
+    if (turns[orientation].from_bottom)
+        r.y = height - r.y - r.height;
+    return r;
+}
+
 EffStatus eff_image_turn(EffImage *image, int orientation)
 {
-    /* Where the upright picture's origin is stored, and which stored axis its x runs along. */
-    static const struct {
-        uint8_t swap, from_right, from_bottom;
-    } turns[9] = {
-        [1] = {0, 0, 0}, [2] = {0, 1, 0}, [3] = {0, 1, 1}, [4] = {0, 0, 1},
-        [5] = {1, 0, 0}, [6] = {1, 0, 1}, [7] = {1, 1, 1}, [8] = {1, 1, 0},
-    };
     if (orientation <= 1 || orientation > 8)
         return EFF_OK;
     const ptrdiff_t n_ch = image->channels, width = image->width, height = image->height;

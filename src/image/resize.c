@@ -16,19 +16,16 @@
  */
 #include "image/resize.h"
 
-#include "base/compiler.h"
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "image/decode.h"
+#include "image/resize_passes.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-enum {
-    FIXED_BITS = 32 - 8 - 2, /* 8 bits of pixel, a sign, and one bit for lobes that overshoot */
-    BLOCK = 512              /* bytes of a row whose sums are kept on the stack */
-};
 static const size_t max_ring_bytes = (size_t)1 << 30;
 static const double pi = 3.14159265358979323846;
 
@@ -89,38 +86,74 @@ static const struct {
     [EFF_INTERP_LANCZOS] = {lanczos, 3.0},
 };
 
-/* Where the taps of one output pixel start, how many there are. */
-typedef struct Taps {
-    int first, n;
-} Taps;
-
-/* One axis of the window: output i takes taps[i], weighed by wgt[i * stride ..]. Empty when the size stays. */
-typedef struct Axis {
-    Taps *taps;
-    int32_t *wgt;
-    size_t stride;
-    int max_taps;
-} Axis;
-
-static void axis_free(Axis *axis)
+static void axis_free(EffResizeAxis *axis)
 {
     eff_free(axis->taps);
     eff_free(axis->wgt);
+    eff_free(axis->split);
 }
 
 static int32_t to_fixed(double w)
 {
-    const double scaled = w * (1 << FIXED_BITS);
+    const double scaled = w * (1 << EFF_RESIZE_FIXED_BITS);
     return (int32_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
 }
 
-/* Outputs [begin, begin + n) of an axis of n_full outputs from n_in inputs. */
-static EffStatus axis_init(Axis *axis, int n_in, int n_full, int begin, int n, EffInterpolation kernel)
+/* An axis of n_full outputs from n_in inputs. */
+typedef struct AxisRule {
+    int n_in;
+    double scale, radius, inv_stretch;
+} AxisRule;
+
+static AxisRule axis_rule(int n_in, int n_full, EffInterpolation kernel)
 {
-    const double scale = (double)n_in / n_full;
-    const double stretch = scale < 1.0 ? 1.0 : scale;
-    const double radius = kernels[kernel].radius * stretch, inv_stretch = 1.0 / stretch;
-    axis->stride = (size_t)ceil(radius) * 2 + 1;
+    const double scale = (double)n_in / n_full, stretch = scale < 1.0 ? 1.0 : scale;
+    return (AxisRule){
+        .n_in = n_in, .scale = scale, .radius = kernels[kernel].radius * stretch, .inv_stretch = 1.0 / stretch};
+}
+
+static double rule_centre(const AxisRule *rule, int i)
+{
+    return (i + 0.5) * rule->scale;
+}
+
+static EffTaps rule_taps(const AxisRule *rule, int i)
+{
+    const double centre = rule_centre(rule, i);
+    int first = (int)(centre - rule->radius + 0.5), end = (int)(centre + rule->radius + 0.5);
+    first = first < 0 ? 0 : first;
+    end = end > rule->n_in ? rule->n_in : end;
+    return (EffTaps){.first = first, .n = end - first};
+}
+
+/* axis->split from axis->wgt. */
+static EffStatus split_weights(EffResizeAxis *axis, int n)
+{
+    const size_t n_chunks = (axis->stride + EFF_RESIZE_CHUNK - 1) / EFF_RESIZE_CHUNK;
+    size_t n_values;
+    axis->split_stride = n_chunks * 2 * EFF_RESIZE_CHUNK;
+    axis->split =
+        eff_mul_size(&n_values, (size_t)n, axis->split_stride) ? eff_calloc(n_values, sizeof *axis->split) : NULL;
+    if (axis->split == NULL)
+        return eff_fail_nomem((size_t)n * axis->split_stride * sizeof *axis->split, "resize weights");
+    for (int i = 0; i < n; i++) {
+        const int32_t *wgt = axis->wgt + (size_t)i * axis->stride;
+        int16_t *split = axis->split + (size_t)i * axis->split_stride;
+        for (int t = 0; t < axis->taps[i].n; t++) {
+            int16_t *chunk = split + t / EFF_RESIZE_CHUNK * 2 * EFF_RESIZE_CHUNK + t % EFF_RESIZE_CHUNK;
+            chunk[0] = (int16_t)(wgt[t] >> EFF_RESIZE_SPLIT_BITS); /* floor */
+            chunk[EFF_RESIZE_CHUNK] = (int16_t)(wgt[t] & ((1 << EFF_RESIZE_SPLIT_BITS) - 1));
+        }
+    }
+    return EFF_OK;
+}
+
+/* Outputs [begin, begin + n) of an axis of n_full outputs from n_in inputs. */
+static EffStatus axis_init(EffResizeAxis *axis, int n_in, int n_full, int begin, int n, EffInterpolation kernel,
+                           bool split)
+{
+    const AxisRule rule = axis_rule(n_in, n_full, kernel);
+    axis->stride = (size_t)ceil(rule.radius) * 2 + 1;
     axis->taps = eff_calloc((size_t)n, sizeof *axis->taps);
     size_t n_wgt;
     axis->wgt = eff_mul_size(&n_wgt, (size_t)n, axis->stride) ? eff_calloc(n_wgt, sizeof *axis->wgt) : NULL;
@@ -130,58 +163,21 @@ static EffStatus axis_init(Axis *axis, int n_in, int n_full, int begin, int n, E
         return eff_fail_nomem((size_t)n * axis->stride * sizeof *axis->wgt, "resize weights");
     }
     for (int i = 0; i < n; i++) {
-        const double centre = (begin + i + 0.5) * scale;
-        int first = (int)(centre - radius + 0.5), end = (int)(centre + radius + 0.5);
-        first = first < 0 ? 0 : first;
-        end = end > n_in ? n_in : end;
-        const int n_taps = end - first;
-        assert(n_taps > 0 && (size_t)n_taps <= axis->stride);
+        const double centre = rule_centre(&rule, begin + i);
+        const EffTaps taps = rule_taps(&rule, begin + i);
+        assert(taps.n > 0 && (size_t)taps.n <= axis->stride);
         double sum = 0.0;
-        for (int t = 0; t < n_taps; t++) {
-            exact[t] = kernels[kernel].fn((t + first - centre + 0.5) * inv_stretch);
+        for (int t = 0; t < taps.n; t++) {
+            exact[t] = kernels[kernel].fn((t + taps.first - centre + 0.5) * rule.inv_stretch);
             sum += exact[t];
         }
-        for (int t = 0; t < n_taps; t++)
+        for (int t = 0; t < taps.n; t++)
             axis->wgt[(size_t)i * axis->stride + (size_t)t] = to_fixed(sum != 0.0 ? exact[t] / sum : exact[t]);
-        axis->taps[i] = (Taps){.first = first, .n = n_taps};
-        axis->max_taps = n_taps > axis->max_taps ? n_taps : axis->max_taps;
+        axis->taps[i] = taps;
+        axis->max_taps = taps.n > axis->max_taps ? taps.n : axis->max_taps;
     }
     eff_free(exact);
-    return EFF_OK;
-}
-
-static EFF_ALWAYS_INLINE uint8_t to_pixel(int32_t acc)
-{
-    acc >>= FIXED_BITS; /* arithmetic, on every compiler we take */
-    return (uint8_t)(acc < 0 ? 0 : acc > 255 ? 255 : acc);
-}
-
-/* One row through the horizontal pass. n_ch is a constant where this is inlined. */
-static EFF_ALWAYS_INLINE void row_pass(uint8_t *restrict dst, const uint8_t *restrict src, const Axis *axis, int width,
-                                       int n_ch)
-{
-    for (int x = 0; x < width; x++) {
-        const uint8_t *p = src + (ptrdiff_t)axis->taps[x].first * n_ch;
-        const int32_t *wgt = axis->wgt + (size_t)x * axis->stride;
-        const int n = axis->taps[x].n;
-        int32_t acc[3] = {1 << (FIXED_BITS - 1), 1 << (FIXED_BITS - 1), 1 << (FIXED_BITS - 1)};
-        for (int t = 0; t < n; t++) {
-            for (int c = 0; c < n_ch; c++)
-                acc[c] += p[t * n_ch + c] * wgt[t];
-        }
-        for (int c = 0; c < n_ch; c++)
-            *dst++ = to_pixel(acc[c]);
-    }
-}
-
-static void row_pass_gray(uint8_t *dst, const uint8_t *src, const Axis *axis, int width)
-{
-    row_pass(dst, src, axis, width, 1);
-}
-
-static void row_pass_rgb(uint8_t *dst, const uint8_t *src, const Axis *axis, int width)
-{
-    row_pass(dst, src, axis, width, 3);
+    return split ? split_weights(axis, n) : EFF_OK;
 }
 
 /*
@@ -189,26 +185,56 @@ static void row_pass_rgb(uint8_t *dst, const uint8_t *src, const Axis *axis, int
  * pass first the ring is one row, of the source's width.
  */
 typedef struct Resizer {
-    const EffImage *src;
+    const EffImagePart *src;
     const EffResizeWindow *window;
-    Axis horizontal, vertical;
+    const EffResizePasses *passes;
+    EffResizeAxis horizontal, vertical;
     bool has_horizontal, has_vertical, vertical_first;
     uint8_t *ring;
+    const uint8_t **rows; /* what the vertical pass takes */
     int n_ring, next;
     size_t row_bytes; /* of the window */
 } Resizer;
 
-static const uint8_t *source_row(const Resizer *r, int y)
+static size_t source_row_bytes(const Resizer *r)
 {
-    return r->src->pixels + (size_t)y * (size_t)r->src->width * (size_t)r->src->channels;
+    return (size_t)r->src->image.width * (size_t)r->src->image.channels;
 }
 
-static void horizontal_pass(const Resizer *r, uint8_t *dst, const uint8_t *row)
+/* Row y of the whole source, from the part's first column on. */
+static const uint8_t *source_row(const Resizer *r, int y)
 {
-    if (r->src->channels == 1)
-        row_pass_gray(dst, row, &r->horizontal, r->window->width);
-    else
-        row_pass_rgb(dst, row, &r->horizontal, r->window->width);
+    return r->src->image.pixels + (size_t)(y - r->src->y) * source_row_bytes(r);
+}
+
+/* Rows through the horizontal pass; `readable` bytes follow the last row's first. */
+static void horizontal_pass(const Resizer *r, uint8_t *const *dst, const uint8_t *const *src, int n_rows,
+                            size_t readable)
+{
+    const int width = r->window->width, x0 = r->src->x;
+    if (r->src->image.channels == 3) {
+        r->passes->rgb(dst, src, n_rows, &r->horizontal, x0, width, readable);
+        return;
+    }
+    for (int i = 0; i < n_rows; i++) {
+        for (int x = 0; x < width; x++)
+            eff_resize_output(dst[i] + x, src[i], &r->horizontal, x0, x, 1);
+    }
+}
+
+static uint8_t *ring_row(const Resizer *r, int y)
+{
+    return r->ring + (size_t)(y % r->n_ring) * r->row_bytes;
+}
+
+/* Source rows [y, y + n) through the horizontal pass to dst. */
+static void source_pass(const Resizer *r, uint8_t *const *dst, int y, int n)
+{
+    const uint8_t *src[EFF_RESIZE_ROWS];
+    for (int i = 0; i < n; i++)
+        src[i] = source_row(r, y + i);
+    const size_t n_after = (size_t)(r->src->y + r->src->image.height - (y + n - 1));
+    horizontal_pass(r, dst, src, n, n_after * source_row_bytes(r));
 }
 
 /* Row y of the source as the vertical pass takes it. */
@@ -217,70 +243,117 @@ static const uint8_t *vertical_input(const Resizer *r, int y)
     if (r->vertical_first)
         return source_row(r, y);
     if (!r->has_horizontal)
-        return source_row(r, y) + (size_t)r->window->x * (size_t)r->src->channels;
-    return r->ring + (size_t)(y % r->n_ring) * r->row_bytes;
+        return source_row(r, y) + (size_t)(r->window->x - r->src->x) * (size_t)r->src->image.channels;
+    return ring_row(r, y);
 }
 
 static void vertical_pass(const Resizer *r, uint8_t *dst, size_t n_bytes, int i)
 {
-    const Taps taps = r->vertical.taps[i];
-    const int32_t *wgt = r->vertical.wgt + (size_t)i * r->vertical.stride;
-    for (size_t x = 0; x < n_bytes; x += BLOCK) {
-        const size_t n = n_bytes - x < BLOCK ? n_bytes - x : BLOCK;
-        int32_t acc[BLOCK];
-        for (size_t j = 0; j < n; j++)
-            acc[j] = 1 << (FIXED_BITS - 1);
-        for (int t = 0; t < taps.n; t++) {
-            const uint8_t *restrict row = vertical_input(r, taps.first + t) + x;
-            for (size_t j = 0; j < n; j++)
-                acc[j] += row[j] * wgt[t];
-        }
-        for (size_t j = 0; j < n; j++)
-            dst[x + j] = to_pixel(acc[j]);
-    }
+    const EffTaps taps = r->vertical.taps[i];
+    const int16_t *split = r->vertical.split;
+    for (int t = 0; t < taps.n; t++)
+        r->rows[t] = vertical_input(r, taps.first + t);
+    r->passes->vertical(dst, r->rows, taps.n, r->vertical.wgt + (size_t)i * r->vertical.stride,
+                        split != NULL ? split + (size_t)i * r->vertical.split_stride : NULL, n_bytes);
 }
 
 static EffStatus ring_alloc(Resizer *r)
 {
-    const size_t source_bytes = (size_t)r->src->width * (size_t)r->src->channels;
-    r->n_ring = r->vertical_first ? 1 : r->vertical.max_taps;
+    /* The horizontal pass runs ahead by less than one group of rows. */
+    r->n_ring = r->vertical_first ? 1 : r->vertical.max_taps + EFF_RESIZE_ROWS - 1;
     size_t n_bytes;
-    if (!eff_mul_size(&n_bytes, (size_t)r->n_ring, r->vertical_first ? source_bytes : r->row_bytes) ||
+    if (!eff_mul_size(&n_bytes, (size_t)r->n_ring, r->vertical_first ? source_row_bytes(r) : r->row_bytes) ||
         n_bytes > max_ring_bytes)
         return eff_fail(EFF_ERR_LIMIT,
                         "resizing %d x %d to %d x %d needs more than 1 GiB between the passes; do it in "
                         "two steps",
-                        r->src->width, r->src->height, r->window->full_width, r->window->full_height);
+                        r->src->full_width, r->src->full_height, r->window->full_width, r->window->full_height);
     r->ring = eff_malloc(n_bytes);
     return r->ring != NULL ? EFF_OK : eff_fail_nomem(n_bytes, "rows between the passes");
 }
 
-/* Output row i of the window. */
+/* Bring source rows up to `end` through the horizontal pass, in groups where the window needs what follows. */
+static void advance(Resizer *r, int end)
+{
+    const EffTaps last = r->vertical.taps[r->window->height - 1];
+    while (r->next < end) {
+        const int left = last.first + last.n - r->next, n = left < EFF_RESIZE_ROWS ? left : EFF_RESIZE_ROWS;
+        uint8_t *dst[EFF_RESIZE_ROWS];
+        for (int i = 0; i < n; i++)
+            dst[i] = ring_row(r, r->next + i);
+        source_pass(r, dst, r->next, n);
+        r->next += n;
+    }
+}
+
+/* Output row i of the window, unless the horizontal pass is the only one. */
 static void resize_row(Resizer *r, uint8_t *dst, int i)
 {
-    const int y = r->window->y + i;
     if (!r->has_vertical) {
-        if (r->has_horizontal)
-            horizontal_pass(r, dst, source_row(r, y));
-        else
-            memcpy(dst, vertical_input(r, y), r->row_bytes);
+        memcpy(dst, vertical_input(r, r->window->y + i), r->row_bytes);
         return;
     }
     if (r->vertical_first) {
-        vertical_pass(r, r->ring, (size_t)r->src->width * (size_t)r->src->channels, i);
-        horizontal_pass(r, dst, r->ring);
+        vertical_pass(r, r->ring, source_row_bytes(r), i);
+        const uint8_t *row = r->ring;
+        horizontal_pass(r, &dst, &row, 1, source_row_bytes(r));
         return;
     }
     if (r->has_horizontal) {
-        const Taps taps = r->vertical.taps[i];
+        const EffTaps taps = r->vertical.taps[i];
         r->next = r->next < taps.first ? taps.first : r->next;
-        for (; r->next < taps.first + taps.n; r->next++)
-            horizontal_pass(r, r->ring + (size_t)(r->next % r->n_ring) * r->row_bytes, source_row(r, r->next));
+        advance(r, taps.first + taps.n);
     }
     vertical_pass(r, dst, r->row_bytes, i);
 }
 
-EffStatus eff_resize_window(uint8_t *dst, const EffImage *src, const EffResizeWindow *window, EffInterpolation kernel)
+/* The window where the height stays. */
+static void resize_rows_only(const Resizer *r, uint8_t *dst)
+{
+    for (int y = 0; y < r->window->height; y += EFF_RESIZE_ROWS) {
+        const int left = r->window->height - y, n = left < EFF_RESIZE_ROWS ? left : EFF_RESIZE_ROWS;
+        uint8_t *rows[EFF_RESIZE_ROWS];
+        for (int i = 0; i < n; i++)
+            rows[i] = dst + (size_t)(y + i) * r->row_bytes;
+        source_pass(r, rows, r->window->y + y, n);
+    }
+}
+
+static const EffResizePasses *choose_passes(unsigned cpu)
+{
+#if EFF_ARCH_X86_64
+    if (cpu & EFF_CPU_AVX2)
+        return &eff_resize_passes_avx2;
+#endif
+    (void)cpu;
+    return &eff_resize_passes_c;
+}
+
+/* The inputs [begin, end) of outputs [first, first + n). */
+static void axis_needs(int *begin, int *end, int n_in, int n_full, int first, int n, EffInterpolation kernel)
+{
+    if (n_in == n_full) {
+        *begin = first;
+        *end = first + n;
+        return;
+    }
+    const AxisRule rule = axis_rule(n_in, n_full, kernel);
+    const EffTaps a = rule_taps(&rule, first), b = rule_taps(&rule, first + n - 1);
+    *begin = a.first;
+    *end = b.first + b.n;
+}
+
+void eff_resize_needs(EffRect *out, int width, int height, const EffResizeWindow *w, EffInterpolation kernel)
+{
+    int x_end, y_end;
+    axis_needs(&out->x, &x_end, width, w->full_width, w->x, w->width, kernel);
+    axis_needs(&out->y, &y_end, height, w->full_height, w->y, w->height, kernel);
+    out->width = x_end - out->x;
+    out->height = y_end - out->y;
+}
+
+EffStatus eff_resize_window(uint8_t *dst, const EffImagePart *src, const EffResizeWindow *window,
+                            EffInterpolation kernel, unsigned cpu)
 {
     assert(window->x >= 0 && window->width > 0 && window->width <= window->full_width - window->x);
     assert(window->y >= 0 && window->height > 0 && window->height <= window->full_height - window->y);
@@ -290,22 +363,33 @@ EffStatus eff_resize_window(uint8_t *dst, const EffImage *src, const EffResizeWi
     Resizer r = {
         .src = src,
         .window = window,
-        .has_horizontal = window->full_width != src->width,
-        .has_vertical = window->full_height != src->height,
-        .row_bytes = (size_t)window->width * (size_t)src->channels,
+        .passes = choose_passes(cpu),
+        .has_horizontal = window->full_width != src->full_width,
+        .has_vertical = window->full_height != src->full_height,
+        .row_bytes = (size_t)window->width * (size_t)src->image.channels,
     };
-    const int shrinks_by = src->height - window->full_height;
-    r.vertical_first = r.has_horizontal && shrinks_by > 0 && shrinks_by > 2 * (src->width - window->full_width);
+    const int shrinks_by = src->full_height - window->full_height;
+    r.vertical_first = r.has_horizontal && shrinks_by > 0 && shrinks_by > 2 * (src->full_width - window->full_width);
+    const bool split = r.passes->wants_split;
     EffStatus st = EFF_OK;
     if (r.has_horizontal)
-        st = axis_init(&r.horizontal, src->width, window->full_width, window->x, window->width, kernel);
-    if (st == EFF_OK && r.has_vertical)
-        st = axis_init(&r.vertical, src->height, window->full_height, window->y, window->height, kernel);
+        st = axis_init(&r.horizontal, src->full_width, window->full_width, window->x, window->width, kernel,
+                       split && src->image.channels == 3);
+    if (st == EFF_OK && r.has_vertical) {
+        st = axis_init(&r.vertical, src->full_height, window->full_height, window->y, window->height, kernel, split);
+        r.rows = st == EFF_OK ? eff_calloc((size_t)r.vertical.max_taps, sizeof *r.rows) : NULL;
+        if (st == EFF_OK && r.rows == NULL)
+            st = eff_fail_nomem((size_t)r.vertical.max_taps * sizeof *r.rows, "rows of a pass");
+    }
     if (st == EFF_OK && r.has_horizontal && r.has_vertical)
         st = ring_alloc(&r);
-    for (int i = 0; st == EFF_OK && i < window->height; i++)
-        resize_row(&r, dst + (size_t)i * r.row_bytes, i);
+    if (st == EFF_OK && r.has_horizontal && !r.has_vertical)
+        resize_rows_only(&r, dst);
+    else
+        for (int i = 0; st == EFF_OK && i < window->height; i++)
+            resize_row(&r, dst + (size_t)i * r.row_bytes, i);
     eff_free(r.ring);
+    eff_free(r.rows);
     axis_free(&r.horizontal);
     axis_free(&r.vertical);
     return st;
@@ -337,7 +421,8 @@ EffStatus eff_image_resize(EffImage *out, const EffImage *src, int width, int he
     if (result.pixels == NULL)
         return eff_fail_nomem(n_bytes, "the resized picture");
     const EffResizeWindow window = {.full_width = width, .full_height = height, .width = width, .height = height};
-    st = eff_resize_window(result.pixels, src, &window, kernel);
+    const EffImagePart whole = {.image = *src, .full_width = src->width, .full_height = src->height};
+    st = eff_resize_window(result.pixels, &whole, &window, kernel, eff_cpu_detect());
     if (st != EFF_OK) {
         eff_image_free(&result);
         return st;

@@ -3,15 +3,18 @@
 
 #include "unit.h"
 
+#include "base/cpu_quota.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "base/threads.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void sizes_are_checked(void **state)
@@ -115,6 +118,99 @@ static void pool_runs_each_item_once(void **state)
     assert_null(none);
 }
 
+/* Loops of very different length, from two callers with a pool each, with more threads than CPUs. */
+static void *drive_pool(void *done)
+{
+    EffPool *pool = NULL;
+    if (eff_pool_create(&pool, 3) != EFF_OK)
+        return NULL;
+    for (size_t i = 0; i < 3000; i++) {
+        Sum sum = {0};
+        const size_t n = i % 7 == 0 ? 1000 : i % 5 + 2;
+        eff_pool_run(pool, n, 1, add_up, &sum);
+        if (atomic_load(&sum.total) != n * (n - 1) / 2)
+            return NULL;
+        if (i % 1000 == 0)
+            nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); /* until the workers sleep */
+    }
+    eff_pool_destroy(pool);
+    *(bool *)done = true;
+    return NULL;
+}
+
+static void pools_run_beside_each_other(void **state)
+{
+    (void)state;
+    pthread_t threads[2];
+    bool done[2] = {false, false};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, drive_pool, &done[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(done[i]);
+    }
+}
+
+static void write_file(const char *root, const char *path, const char *text)
+{
+    char *full = eff_path_join(root, path), *dir = eff_strdup(full);
+    *strrchr(dir, '/') = '\0';
+    assert_int_equal(eff_make_dirs(dir), EFF_OK);
+    assert_int_equal(eff_file_write_atomic(full, text, strlen(text)), EFF_OK);
+    eff_free(dir);
+    eff_free(full);
+}
+
+static void quotas_of_control_groups_are_read(void **state)
+{
+    (void)state;
+    /* Up to three files a root: what /proc/self/cgroup says, then pairs of a path and a text. */
+    static const struct {
+        const char *cgroup, *files[3][2];
+        double quota;
+    } rows[] = {
+        {"0::/\n", {{"sys/fs/cgroup/cpu.max", "150000 100000\n"}}, 1.5},
+        {"0::/\n", {{"sys/fs/cgroup/cpu.max", "max 100000\n"}}, 0},
+        {"0::/a/b\n",
+         {{"sys/fs/cgroup/a/b/cpu.max", "400000 100000\n"}, {"sys/fs/cgroup/a/cpu.max", "200000 100000\n"}},
+         2},
+        {"0::/a/b\n",
+         {{"sys/fs/cgroup/a/b/cpu.max", "50000 100000\n"}, {"sys/fs/cgroup/a/cpu.max", "max 100000\n"}},
+         0.5},
+        {"0::/not/here\n", {{"sys/fs/cgroup/cpu.max", "300000 100000\n"}}, 3}, /* the host's path, in a container */
+        {"0::/../other\n", {{"sys/fs/cgroup/cpu.max", "100000 100000\n"}}, 1},
+        {"12:memory:/x\n4:cpu,cpuacct:/docker/1\n",
+         {{"sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_quota_us", "250000\n"},
+          {"sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_period_us", "100000\n"}},
+         2.5},
+        {"4:cpuacct,cpu:/docker/1\n",
+         {{"sys/fs/cgroup/cpu/cpu.cfs_quota_us", "20000\n"}, {"sys/fs/cgroup/cpu/cpu.cfs_period_us", "10000\n"}},
+         2},
+        {"4:cpu:/\n",
+         {{"sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"}, {"sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"}},
+         0},
+        {"4:cpuset:/\n",
+         {{"sys/fs/cgroup/cpuset/cpu.cfs_quota_us", "100000\n"},
+          {"sys/fs/cgroup/cpuset/cpu.cfs_period_us", "100000\n"}},
+         0},
+        {"nonsense\n:\n0::\n", {{"sys/fs/cgroup/cpu.max", "nonsense\n"}}, 0},
+    };
+    for (size_t i = 0; i < EFF_COUNT(rows); i++) {
+        char root[] = "/tmp/effnet-test-XXXXXX", command[64];
+        assert_non_null(mkdtemp(root));
+        write_file(root, "proc/self/cgroup", rows[i].cgroup);
+        for (size_t k = 0; k < 3 && rows[i].files[k][0] != NULL; k++)
+            write_file(root, rows[i].files[k][0], rows[i].files[k][1]);
+        const double quota = eff_cpu_quota(root);
+        if (quota != rows[i].quota)
+            fail_msg("row %zu: a quota of %g, not %g", i, quota, rows[i].quota);
+        snprintf(command, sizeof command, "rm -r %s", root);
+        assert_int_equal(system(command), 0);
+    }
+    assert_true(eff_cpu_quota("/nowhere") == 0);
+    assert_true(eff_cpu_count() >= 1);
+}
+
 static void interpolations_have_names(void **state)
 {
     (void)state;
@@ -136,6 +232,8 @@ int main(void)
         cmocka_unit_test(messages_nest),
         cmocka_unit_test(files_are_bounded_and_atomic),
         cmocka_unit_test(pool_runs_each_item_once),
+        cmocka_unit_test(pools_run_beside_each_other),
+        cmocka_unit_test(quotas_of_control_groups_are_read),
         cmocka_unit_test(interpolations_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

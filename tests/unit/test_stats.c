@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tools/stats.c, bootstrap.c, noise.c and compare.c. Numbers without a comment are SciPy 1.17's: stats.norm.cdf,
+ * tools/stats.c, bootstrap.c, logit_noise.c and compare.c. Numbers without a comment are SciPy 1.17's: stats.norm.cdf,
  * stats.binomtest (McNemar is binomtest(b, b + c), Wilson its proportion_ci(method='wilson')), numpy.quantile,
  * stats.bootstrap(method='percentile', n_resamples=400000), special.rel_entr of two special.softmax.
  */
@@ -8,7 +8,7 @@
 
 #include "../../tools/bootstrap.h"
 #include "../../tools/compare.h"
-#include "../../tools/noise.h"
+#include "../../tools/logit_noise.h"
 #include "base/rng.h"
 
 #include <math.h>
