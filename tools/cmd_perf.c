@@ -21,6 +21,7 @@ static const Option options[] = {
     {"threads", 't', "N", "threads for a picture (default: one a CPU)", COMPLETES_NOTHING},
     {"frames", 'f', "N", "runs that are timed (default 100)", COMPLETES_NOTHING},
     {"profile", 'p', NULL, "fastest time of each step, MACs a cycle, share of the VNNI peak", COMPLETES_NOTHING},
+    {"unfused", 0, NULL, "run the steps one by one, every tensor whole in memory", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object", COMPLETES_NOTHING},
     {0}};
 
@@ -124,21 +125,30 @@ static void time_runs(Timing *t, EffSession *s, const EffModelInfo *info, uint8_
 /* ---- Profile ---- */
 
 typedef struct Profile {
-    const EffStepTime *steps;
-    int n_steps;
+    const EffStepTime *times;
+    size_t n_times;
     EffPeak peak;
 } Profile;
+
+/* Share of the machine's peak; 0 where that is not known. */
+static double peak_share(const EffStepTime *s, const EffPeak *peak)
+{
+    return s->best > 0 && peak->macs_per_s > 0 ? (double)s->macs / s->best / peak->macs_per_s : 0;
+}
 
 static json_t *profile_json(const Profile *p)
 {
     json_t *list = json_array();
-    for (int i = 0; i < p->n_steps; i++) {
-        const EffStepTime *s = &p->steps[i];
+    for (size_t i = 0; i < p->n_times; i++) {
+        const EffStepTime *s = &p->times[i];
         const double seconds = s->best, cycles = seconds * p->peak.hz;
-        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:I,s:f,s:f}", "name", s->name, "op", s->op, "ms",
-                                              1e3 * seconds, "macs", (json_int_t)s->macs, "macs_per_cycle",
-                                              cycles > 0 ? (double)s->macs / cycles : 0, "peak_share",
-                                              seconds > 0 ? (double)s->macs / seconds / p->peak.macs_per_s : 0));
+        json_t *names = json_array();
+        for (int k = 0; k < s->n_steps; k++)
+            json_array_append_new(names, json_string(s->names[k]));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:o,s:f,s:I,s:f,s:f}", "name", s->names[0], "op", s->op,
+                                              "steps", names, "ms", 1e3 * seconds, "macs", (json_int_t)s->macs,
+                                              "macs_per_cycle", cycles > 0 ? (double)s->macs / cycles : 0, "peak_share",
+                                              peak_share(s, &p->peak)));
     }
     return list;
 }
@@ -147,27 +157,29 @@ static void print_profile(const Profile *p)
 {
     double total = 0;
     uint64_t macs = 0;
-    for (int i = 0; i < p->n_steps; i++)
-        total += p->steps[i].best;
-    printf("\n%-46s %-9s %8s %6s %10s %8s\n", "step", "op", "ms", "%", "MAC/cycle", "% peak");
-    for (int i = 0; i < p->n_steps; i++) {
-        const EffStepTime *s = &p->steps[i];
+    for (size_t i = 0; i < p->n_times; i++)
+        total += p->times[i].best;
+    printf("\n%-46s %-11s %8s %6s %10s %8s\n", "step", "op", "ms", "%", "MAC/cycle", "% peak");
+    for (size_t i = 0; i < p->n_times; i++) {
+        const EffStepTime *s = &p->times[i];
         const double seconds = s->best, cycles = seconds * p->peak.hz;
         macs += s->macs;
-        printf("%-46s %-9s %8.3f %6.1f", s->name, s->op, 1e3 * seconds, 100 * seconds / total);
+        printf("%-46s %-11s %8.3f %6.1f", s->names[0], s->op, 1e3 * seconds, 100 * seconds / total);
         if (s->macs > 0)
-            printf(" %10.1f %8.1f", (double)s->macs / cycles, 100 * (double)s->macs / seconds / p->peak.macs_per_s);
+            printf(" %10.1f %8.1f", (double)s->macs / cycles, 100 * peak_share(s, &p->peak));
         putchar('\n');
     }
-    printf("%-46s %-9s %8.3f %6.1f %10.1f %8.1f\n", "all steps", "", 1e3 * total, 100.0,
-           (double)macs / (total * p->peak.hz), 100 * (double)macs / total / p->peak.macs_per_s);
-    printf("fastest of the runs each; measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8\n",
+    printf("%-46s %-11s %8.3f %6.1f %10.1f %8.1f\n", "all steps", "", 1e3 * total, 100.0,
+           (double)macs / (total * p->peak.hz), 100 * peak_share(&(EffStepTime){.macs = macs, .best = total}, &p->peak));
+    printf("fastest of the runs each; steps joined by + run tile by tile, and stand under the name of the first;\n"
+           "--unfused shows them one by one. Measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8\n",
            p->peak.hz * 1e-9, p->peak.macs_per_s / p->peak.hz);
 }
 
 /* ---- The command ---- */
 
-static ExitCode report(const Args *a, const Model *m, const Timing *t, const Profile *profile, int n_threads)
+static ExitCode report(const Args *a, const Model *m, const Timing *t, const Profile *profile, int n_threads,
+                       EffSessionMemory memory)
 {
     const EffModelInfo *info = m->info;
     const char *type = info->is_int8 ? "int8" : "float32";
@@ -175,10 +187,11 @@ static ExitCode report(const Args *a, const Model *m, const Timing *t, const Pro
         char digest[24];
         snprintf(digest, sizeof digest, "%016llx", (unsigned long long)t->digest);
         json_t *object =
-            json_pack("{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:s}", "model", m->title, "type", type,
+            json_pack("{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:I,s:b,s:s}", "model", m->title, "type", type,
                       "size", info->pre.size, "cpu", info->cpu, "threads", n_threads, "frames", t->n, "latency_ms",
                       "median", t->median, "p90", t->p90, "p99", t->p99, "mean", t->mean, "min", t->min, "fps", t->fps,
-                      "arena_bytes", (json_int_t)info->arena_bytes, "logits_digest", digest);
+                      "arena_bytes", (json_int_t)memory.arena_bytes, "scratch_bytes", (json_int_t)memory.scratch_bytes,
+                      "fused", !cli_flag(a, "unfused"), "logits_digest", digest);
         if (object != NULL && profile != NULL)
             json_object_set_new(object, "profile", profile_json(profile));
         return output_json(a, object);
@@ -187,6 +200,8 @@ static ExitCode report(const Args *a, const Model *m, const Timing *t, const Pro
            info->cpu, n_threads, n_threads == 1 ? "" : "s", t->n);
     printf("  latency ms   median %.3f   p90 %.3f   p99 %.3f   min %.3f\n", t->median, t->p90, t->p99, t->min);
     printf("  throughput   %.1f images/s\n", t->fps);
+    printf("  memory       activations %.2f MB, tiles %.2f MB%s\n", 1e-6 * (double)memory.arena_bytes,
+           1e-6 * (double)memory.scratch_bytes, cli_flag(a, "unfused") ? "; steps one by one" : "");
     if (profile != NULL)
         print_profile(profile);
     return output_flush(a);
@@ -199,7 +214,8 @@ static ExitCode measure(const Args *a, const Model *m, int n_threads, int n_fram
     uint8_t *inputs[N_INPUTS] = {NULL};
     float *logits = eff_calloc((size_t)m->info->n_classes, sizeof *logits);
     Timing t = {.n = n_frames, .ms = eff_calloc((size_t)n_frames, sizeof *t.ms)};
-    EffStatus st = eff_session_create(&s, m->model, n_threads);
+    EffStatus st = cli_flag(a, "unfused") ? eff_session_create_unfused(&s, m->model, n_threads)
+                                          : eff_session_create(&s, m->model, n_threads);
     if (st == EFF_OK && (logits == NULL || t.ms == NULL))
         st = eff_fail_nomem(n_bytes, "the measurement");
     for (int i = 0; i < N_INPUTS && st == EFF_OK; i++) {
@@ -215,12 +231,12 @@ static ExitCode measure(const Args *a, const Model *m, int n_threads, int n_fram
         if (cli_flag(a, "profile") && (st = eff_session_profile(s)) == EFF_OK) {
             for (int i = 0; i < n_frames; i++)
                 eff_session_run(s, inputs[i % N_INPUTS], logits);
-            profile = (Profile){.steps = eff_session_times(s), .n_steps = m->info->n_steps};
+            profile.times = eff_session_times(s, &profile.n_times);
             eff_cpu_peak(&profile.peak);
         }
     }
-    const ExitCode code = st == EFF_OK ? report(a, m, &t, profile.steps != NULL ? &profile : NULL,
-                                                n_threads > 0 ? n_threads : eff_cpu_count())
+    const ExitCode code = st == EFF_OK ? report(a, m, &t, profile.times != NULL ? &profile : NULL,
+                                                n_threads > 0 ? n_threads : eff_cpu_count(), eff_session_memory(s))
                                        : cli_fail(a, st);
     for (int i = 0; i < N_INPUTS; i++)
         eff_free(inputs[i]);
