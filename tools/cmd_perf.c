@@ -170,7 +170,8 @@ static void print_profile(const Profile *p)
         putchar('\n');
     }
     printf("%-46s %-11s %8.3f %6.1f %10.1f %8.1f\n", "all steps", "", 1e3 * total, 100.0,
-           (double)macs / (total * p->peak.hz), 100 * peak_share(&(EffStepTime){.macs = macs, .best = total}, &p->peak));
+           (double)macs / (total * p->peak.hz),
+           100 * peak_share(&(EffStepTime){.macs = macs, .best = total}, &p->peak));
     printf("fastest of the runs each; steps joined by + run tile by tile, and stand under the name of the first;\n"
            "--unfused shows them one by one. Measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8\n",
            p->peak.hz * 1e-9, p->peak.macs_per_s / p->peak.hz);
@@ -187,11 +188,11 @@ static ExitCode report(const Args *a, const Model *m, const Timing *t, const Pro
         char digest[24];
         snprintf(digest, sizeof digest, "%016llx", (unsigned long long)t->digest);
         json_t *object =
-            json_pack("{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:I,s:b,s:s}", "model", m->title, "type", type,
-                      "size", info->pre.size, "cpu", info->cpu, "threads", n_threads, "frames", t->n, "latency_ms",
-                      "median", t->median, "p90", t->p90, "p99", t->p99, "mean", t->mean, "min", t->min, "fps", t->fps,
-                      "arena_bytes", (json_int_t)memory.arena_bytes, "scratch_bytes", (json_int_t)memory.scratch_bytes,
-                      "fused", !cli_flag(a, "unfused"), "logits_digest", digest);
+            json_pack("{s:s,s:s,s:i,s:s,s:i,s:i,s:{s:f,s:f,s:f,s:f,s:f},s:f,s:I,s:I,s:b,s:s}", "model", m->title,
+                      "type", type, "size", info->pre.size, "cpu", info->cpu, "threads", n_threads, "frames", t->n,
+                      "latency_ms", "median", t->median, "p90", t->p90, "p99", t->p99, "mean", t->mean, "min", t->min,
+                      "fps", t->fps, "arena_bytes", (json_int_t)memory.arena_bytes, "scratch_bytes",
+                      (json_int_t)memory.scratch_bytes, "fused", !cli_flag(a, "unfused"), "logits_digest", digest);
         if (object != NULL && profile != NULL)
             json_object_set_new(object, "profile", profile_json(profile));
         return output_json(a, object);

@@ -147,8 +147,9 @@ EffStatus eff_plan_check_group_ranges(const EffPlan *plan)
         const EffPlanGroup *g = &plan->groups[i];
         if (g->n_steps < 2 || g->n_steps > EFF_GROUP_MAX_STEPS || g->first < end ||
             g->first > plan->n_steps - g->n_steps)
-            return eff_fail(EFF_ERR_FORMAT, "group %d: %d steps from step %d; 2..%d steps from %d on, up to %d, are valid",
-                            i, g->n_steps, g->first, EFF_GROUP_MAX_STEPS, end, plan->n_steps);
+            return eff_fail(EFF_ERR_FORMAT,
+                            "group %d: %d steps from step %d; 2..%d steps from %d on, up to %d, are valid", i,
+                            g->n_steps, g->first, EFF_GROUP_MAX_STEPS, end, plan->n_steps);
         end = g->first + g->n_steps;
     }
     return EFF_OK;

@@ -145,7 +145,8 @@ typedef struct EffPlan {
     char **labels;         /* [n_classes], UTF-8, or NULL */
     char *provenance;      /* JSON text: source and its digest, options, tool version; or NULL */
     uint64_t params, macs; /* of the network before folding, for `info` */
-    size_t tensors_capacity, steps_capacity, groups_capacity, data_capacity; /* of the arrays; kept by the functions below */
+    size_t tensors_capacity, steps_capacity, groups_capacity,
+        data_capacity; /* of the arrays; kept by the functions below */
 } EffPlan;
 
 /* Release everything a plan owns, and zero it. */
@@ -199,8 +200,8 @@ EffStatus eff_plan_layout_arena(EffPlan *plan);
 /*
  * Prove a plan: indices, names that end, shapes that fit from step to step, data inside the data section with exactly
  * the right sizes, kernels' own checks (eff_pw_check() and the like), finite floats, groups of steps that go together,
- * arena offsets in bounds, and no step that reads a tensor which a later write has overlapped. @return EFF_OK, EFF_ERR_FORMAT, EFF_ERR_LIMIT,
- * EFF_ERR_NOMEM.
+ * arena offsets in bounds, and no step that reads a tensor which a later write has overlapped. @return EFF_OK,
+ * EFF_ERR_FORMAT, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
  */
 EffStatus eff_plan_check(const EffPlan *plan);
 

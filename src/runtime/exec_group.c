@@ -75,9 +75,8 @@ static void block_of_strip(const EffGroupRun *g, Strip strip, int block, uint8_t
     eff_make_quads(&g->run[0], &q, made, range, eff_scratch(s, worker));
 
     const int row = row_of(g, strip.begin);
-    const EffSums sums = g->group->pool != EFF_PLAN_NONE
-                             ? eff_sums_at(s, worker, t->sums_at, eff_tensor_ch(dw->to))
-                             : (EffSums){0};
+    const EffSums sums =
+        g->group->pool != EFF_PLAN_NONE ? eff_sums_at(s, worker, t->sums_at, eff_tensor_ch(dw->to)) : (EffSums){0};
     const EffDwIo io = {
         .src = quads,
         .quads = &q,

@@ -57,7 +57,8 @@ static void stem_rows(void *ctx, size_t begin, size_t end, int worker)
     const size_t at = begin * (size_t)r->to->w * eff_tensor_ch(r->to);
     const EffPwIo io = {.dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
                         .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL};
-    eff_stem_run(eff_run_kernels(r), &r->layer->stem, r->src[0], &io, (int)begin, (int)end, eff_scratch(r->session, worker));
+    eff_stem_run(eff_run_kernels(r), &r->layer->stem, r->src[0], &io, (int)begin, (int)end,
+                 eff_scratch(r->session, worker));
 }
 
 /* Quads [begin, end) of a step that writes whole row quads, all channels. */
@@ -91,8 +92,7 @@ void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s1
                         .src_stride = eff_tensor_ch(r->in),
                         .dst_u8 = u8,
                         .dst_s16 = s16,
-                        .residual =
-                            r->src[1] ? (const int16_t *)r->src[1] + begin * eff_tensor_ch(r->to) : NULL,
+                        .residual = r->src[1] ? (const int16_t *)r->src[1] + begin * eff_tensor_ch(r->to) : NULL,
                         .n_pixels = end - begin};
     eff_run_kernels(r)->pw_u8s8.run(&r->layer->pw, &io);
 }
@@ -367,7 +367,8 @@ static void run_fc(EffRun *r)
     const size_t least = FC_MIN / (FC_UNIT * (size_t)r->step->in_ch) + 1;
     eff_pool_run(r->session->pool, n, grain(r, n, 1, least), fc_units, r);
     if (r->step->op == EFF_STEP_FC)
-        eff_run_kernels(r)->fc_epilogue(&r->layer->fc.epi, (const int64_t *)(const void *)r->session->shared, r->dst[1]);
+        eff_run_kernels(r)->fc_epilogue(&r->layer->fc.epi, (const int64_t *)(const void *)r->session->shared,
+                                        r->dst[1]);
 }
 
 void eff_exec_int8(EffRun *r)

@@ -131,20 +131,25 @@ static bool next_item(const EffSession *s, EffItem *item)
     return item->first < s->model->plan.n_steps;
 }
 
-static void run_item(EffSession *s, const EffItem *item)
+static void run_step(EffSession *s, int index)
 {
-    if (item->group != EFF_PLAN_NONE) {
-        EffGroupRun group = {.group = &s->model->groups[item->group], .tile = &s->tiles[item->group]};
-        for (int i = item->first; i < item->end; i++)
-            group.run[i - item->first] = run_of(s, i);
-        eff_exec_group(&group);
-        return;
-    }
-    EffRun run = run_of(s, item->first);
+    EffRun run = run_of(s, index);
     if (run.step->op < EFF_STEP_F32_INPUT)
         eff_exec_int8(&run);
     else
         eff_exec_f32(&run);
+}
+
+static void run_item(EffSession *s, const EffItem *item)
+{
+    if (item->group == EFF_PLAN_NONE) {
+        run_step(s, item->first);
+        return;
+    }
+    EffGroupRun group = {.group = &s->model->groups[item->group], .tile = &s->tiles[item->group]};
+    for (int i = item->first; i < item->end; i++)
+        group.run[i - item->first] = run_of(s, i);
+    eff_exec_group(&group);
 }
 
 void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits, eff_step_tap_fn *tap, void *ctx)

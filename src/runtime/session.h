@@ -15,10 +15,10 @@ struct EffModel {
     EffPlan plan;
     EffModelInfo info;
     EffKernels kernels;
-    EffLayer *layers; /* [plan.n_steps] */
-    EffGroup *groups; /* [plan.n_groups] */
-    int *local;       /* [plan.n_tensors]: eff_plan_find_locals() */
-    uint8_t *params;  /* what the layers point to, in the order in which it is used */
+    EffLayer *layers;                    /* [plan.n_steps] */
+    EffGroup *groups;                    /* [plan.n_groups] */
+    int *local;                          /* [plan.n_tensors]: eff_plan_find_locals() */
+    uint8_t *params;                     /* what the layers point to, in the order in which it is used */
     size_t scratch_each, scratch_shared; /* of the steps, run one by one */
 };
 

@@ -7,8 +7,8 @@
 #include <math.h>
 
 const EffTileLimits eff_tile_limits = {
-    .block_bytes = (size_t)128 << 10,
-    .strip_bytes = (size_t)192 << 10,
+    .block_bytes = (size_t)256 << 10,
+    .strip_bytes = (size_t)256 << 10,
     .whole_bytes = (size_t)256 << 10,
     .pixel_bytes = (size_t)64 << 10,
 };

@@ -481,13 +481,15 @@ static inline void fx_blocks_of(EffPlan *out, uint64_t seed, int size)
     fx_add(&f, &s);
     fx_dw(&f, quads, dw3, NONE, 7, 1, EFF_ACT_NONE);
 
-    const int expand4 = fx_tensor(&f, U8, QUADS, large, large, 112), dw4 = fx_tensor(&f, S16, NHWC, middle, middle, 112);
+    const int expand4 = fx_tensor(&f, U8, QUADS, large, large, 112),
+              dw4 = fx_tensor(&f, S16, NHWC, middle, middle, 112);
     const int c8 = fx_tensor(&f, U8, NHWC, middle, middle, 40), c = fx_tensor(&f, S16, NHWC, middle, middle, 40);
     fx_pw(&f, dw3, NONE, expand4, NONE, EFF_ACT_INTERP);
     fx_dw(&f, expand4, NONE, dw4, 5, 2, EFF_ACT_INTERP);
     fx_pw(&f, fx_gated(&f, dw4), NONE, c8, c, EFF_ACT_NONE);
 
-    const int expand5 = fx_tensor(&f, U8, QUADS, middle, middle, 240), dw5 = fx_tensor(&f, S16, NHWC, middle, middle, 240);
+    const int expand5 = fx_tensor(&f, U8, QUADS, middle, middle, 240),
+              dw5 = fx_tensor(&f, S16, NHWC, middle, middle, 240);
     const int d8 = fx_tensor(&f, U8, NHWC, middle, middle, 40), d = fx_tensor(&f, S16, NHWC, middle, middle, 40);
     fx_pw(&f, c8, NONE, expand5, NONE, EFF_ACT_STAIR);
     fx_dw(&f, expand5, NONE, dw5, 3, 1, EFF_ACT_STAIR);

@@ -132,8 +132,11 @@ static void groups_have_one_encoding(void **state)
     static const struct {
         int more;
         const char *text; /* NULL: what was local has no place, which any message may say */
-    } cases[] = {{-4, "section groups: 68 bytes"}, {4, "section groups: 76 bytes"}, {-9999, "section groups: 0 bytes"},
-                 {-8, NULL},             {8, "group 9: 0 steps"}};
+    } cases[] = {{-4, "section groups: 68 bytes"},
+                 {4, "section groups: 76 bytes"},
+                 {-9999, "section groups: 0 bytes"},
+                 {-8, NULL},
+                 {8, "group 9: 0 steps"}};
     for (size_t i = 0; i < EFF_COUNT(cases); i++) {
         const size_t entry = EFF_BIN_FIXED_BYTES + 7 * EFF_BIN_ENTRY_BYTES, was = (size_t)n * EFF_BIN_GROUP_BYTES;
         const size_t now = cases[i].more < -8 ? 0 : (size_t)((int)was + cases[i].more), size = bytes.size - was + now;

@@ -89,7 +89,8 @@ static bool is_read_by(const EffPlan *plan, int tensor, EffStepOp op)
 static size_t largest_whole(const EffPlan *plan)
 {
     size_t largest = 0;
-    int *local = calloc((size_t)plan->n_tensors, sizeof *local), *readers = calloc((size_t)plan->n_tensors, sizeof(int));
+    int *local = calloc((size_t)plan->n_tensors, sizeof *local),
+        *readers = calloc((size_t)plan->n_tensors, sizeof(int));
     assert_true(local != NULL && readers != NULL);
     eff_plan_find_locals(plan, local);
     eff_plan_quads_readers(plan, readers);
@@ -101,8 +102,8 @@ static size_t largest_whole(const EffPlan *plan)
             size_t n_bytes = 0;
             if (t == EFF_PLAN_NONE || local[t] != EFF_PLAN_NONE)
                 continue;
-            const bool wide = plan->tensors[t].layout == EFF_LAYOUT_QUADS || s->op == EFF_STEP_DW ||
-                              s->op == EFF_STEP_QUANT || head;
+            const bool wide =
+                plan->tensors[t].layout == EFF_LAYOUT_QUADS || s->op == EFF_STEP_DW || s->op == EFF_STEP_QUANT || head;
             const bool waits = s->op == EFF_STEP_DW && k == 1 && is_read_by(plan, t, EFF_STEP_QUANT);
             assert_true(eff_plan_tensor_bytes(&n_bytes, plan, t, readers[t]));
             if (wide && !waits && n_bytes > largest)
@@ -143,10 +144,9 @@ static int check(const char *name, int size)
 static void no_expanded_tensor_is_whole(void **state)
 {
     (void)state;
-    static const char *const names[] = {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2",
-                                        "efficientnet-lite3", "efficientnet-lite4", "efficientnet-b0",
-                                        "efficientnet-b1",    "efficientnet-b2",    "efficientnet-b3",
-                                        "efficientnet-b4"};
+    static const char *const names[] = {
+        "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "efficientnet-lite3", "efficientnet-lite4",
+        "efficientnet-b0",    "efficientnet-b1",    "efficientnet-b2",    "efficientnet-b3",    "efficientnet-b4"};
     for (size_t i = 0; i < EFF_COUNT(names); i++) {
         const int size = check(names[i], 0); /* its own */
         if (size != 224)

@@ -158,7 +158,8 @@ DEFECT(group_left_out, p->n_groups = 3)
 DEFECT(local_in_arena, p->tensors[p->steps[EXPAND].out[0]].arena_offset = 64)
 DEFECT(written_over_input_of_group,
        p->tensors[p->steps[DW3].out[1]].arena_offset = p->tensors[p->steps[EXPAND].in[0]].arena_offset)
-DEFECT(written_over_gate, p->tensors[p->steps[QUANT].in[1]].arena_offset = p->tensors[p->steps[LAST].out[1]].arena_offset)
+DEFECT(written_over_gate,
+       p->tensors[p->steps[QUANT].in[1]].arena_offset = p->tensors[p->steps[LAST].out[1]].arena_offset)
 DEFECT(outputs_of_group_overlap,
        p->tensors[p->steps[POOL].out[1]].arena_offset = p->tensors[p->steps[DW3].out[1]].arena_offset)
 
@@ -268,7 +269,7 @@ static void defects_are_named(void **state)
 static void every_form_of_group_is_found(void **state)
 {
     (void)state;
-    static const char *const wanted[] = {"stem+dw+pw", "pw+dw+pw",  "quads+dw", "pw+dw+pool", "quant+pw",
+    static const char *const wanted[] = {"stem+dw+pw", "pw+dw+pw", "quads+dw", "pw+dw+pool", "quant+pw",
                                          "pw+dw+pool", "quant+pw", "pw+dw+pw", "pw+pool"};
     EffPlan plan;
     fx_blocks(&plan, 1);

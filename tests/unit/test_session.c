@@ -502,9 +502,14 @@ static void run_once(EffSession *s, const uint8_t *pixels, float *logits)
 static void tiles_do_not_change_a_bit(void **state)
 {
     static const EffTileLimits limits[] = {
-        {1, 1, 0, 1},           {1, 1, SIZE_MAX, 1},       {8 << 10, 8 << 10, 0, 8 << 10},
-        {20000, 30000, 0, 1},   {50000, 100000, 0, 40000}, {50000, 0, 1 << 20, 40000},
-        {1 << 20, 1 << 20, 0, 1 << 20}, {1 << 30, 1 << 30, 1 << 30, 1 << 30},
+        {1, 1, 0, 1},
+        {1, 1, SIZE_MAX, 1},
+        {8 << 10, 8 << 10, 0, 8 << 10},
+        {20000, 30000, 0, 1},
+        {50000, 100000, 0, 40000},
+        {50000, 0, 1 << 20, 40000},
+        {1 << 20, 1 << 20, 0, 1 << 20},
+        {1 << 30, 1 << 30, 1 << 30, 1 << 30},
     };
     void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_wide, fx_blocks};
     (void)state;
