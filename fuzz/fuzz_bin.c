@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads a compiled model twice: as it is, and with its checksums set right, so that mutants get past them. What is
- * accepted must be written back as the same bytes, and run.
+ * accepted must be written back as the same bytes, and run, fused and step by step, with equal logits.
  */
 #undef NDEBUG
 #include "base/mem.h"
@@ -17,21 +17,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Beyond these a run would only take long. */
 enum { MAX_MACS = 1 << 22, MAX_ARENA = 1 << 24 };
 
+/* Logits of a session, which is destroyed. */
+static void run_session(EffSession *s, const uint8_t *pixels, float *logits)
+{
+    eff_session_run(s, pixels, logits);
+    eff_session_destroy(s);
+}
+
+/* Groups tile by tile, and steps one by one, must give the same bits. */
 static void run(EffModel *m)
 {
-    EffSession *s;
+    EffSession *fused, *steps;
     uint64_t macs = 0;
+    const size_t n = (size_t)m->plan.n_classes;
     for (int i = 0; i < m->plan.n_steps; i++)
         macs += m->layers[i].macs;
-    if (macs > MAX_MACS || m->plan.arena_bytes > MAX_ARENA || eff_session_create(&s, m, 1) != EFF_OK)
+    if (macs > MAX_MACS || m->plan.arena_bytes > MAX_ARENA)
         return;
     uint8_t *pixels = calloc((size_t)m->plan.pre.size * (size_t)m->plan.pre.size, 3);
-    float *logits = calloc((size_t)m->plan.n_classes, sizeof *logits);
-    if (pixels != NULL && logits != NULL)
-        eff_session_run(s, pixels, logits);
+    float *logits = calloc(2 * n, sizeof *logits);
+    if (pixels != NULL && logits != NULL && eff_session_create(&fused, m, 1) == EFF_OK) {
+        run_session(fused, pixels, logits);
+        if (eff_session_create_unfused(&steps, m, 1) == EFF_OK) {
+            run_session(steps, pixels, logits + n);
+            assert(memcmp(logits, logits + n, n * sizeof *logits) == 0);
+        }
+    }
     free(pixels);
     free(logits);
-    eff_session_destroy(s);
 }
 
 static void read_model(const uint8_t *data, size_t size)

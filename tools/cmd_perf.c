@@ -30,6 +30,7 @@ static const Option options[] = {
     {"compare", 0, "OLD.json", "exit with 3 when slower than this --json report beyond the noise", COMPLETES_FILE},
     {"no-check", 0, NULL, "do not run a picture in plain C to check the logits", COMPLETES_NOTHING},
     {"profile", 'p', NULL, "fastest time of each step, MACs a cycle, share of the VNNI peak", COMPLETES_NOTHING},
+    {"unfused", 0, NULL, "run the steps one by one, every tensor whole in memory", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object; doc/perf.md has its keys", COMPLETES_NOTHING},
     {0}};
 
@@ -60,8 +61,8 @@ typedef struct Subject {
 } Subject;
 
 typedef struct Profile {
-    const EffStepTime *steps;
-    int n_steps;
+    const EffStepTime *times;
+    size_t n_times;
     EffPeak peak;
 } Profile;
 
@@ -164,16 +165,25 @@ static const char *check_name(CheckResult r)
 
 /* ---- Profile ---- */
 
+/* Share of the machine's peak; 0 where that is not known. */
+static double peak_share(const EffStepTime *s, const EffPeak *peak)
+{
+    return s->best > 0 && peak->macs_per_s > 0 ? (double)s->macs / s->best / peak->macs_per_s : 0;
+}
+
 static json_t *profile_json(const Profile *p)
 {
     json_t *list = json_array();
-    for (int i = 0; i < p->n_steps; i++) {
-        const EffStepTime *s = &p->steps[i];
+    for (size_t i = 0; i < p->n_times; i++) {
+        const EffStepTime *s = &p->times[i];
         const double seconds = s->best, cycles = seconds * p->peak.hz;
-        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:I,s:f,s:f}", "name", s->name, "op", s->op, "ms",
-                                              1e3 * seconds, "macs", (json_int_t)s->macs, "macs_per_cycle",
-                                              cycles > 0 ? (double)s->macs / cycles : 0, "peak_share",
-                                              seconds > 0 ? (double)s->macs / seconds / p->peak.macs_per_s : 0));
+        json_t *names = json_array();
+        for (int k = 0; k < s->n_steps; k++)
+            json_array_append_new(names, json_string(s->names[k]));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:o,s:f,s:I,s:f,s:f}", "name", s->names[0], "op", s->op,
+                                              "steps", names, "ms", 1e3 * seconds, "macs", (json_int_t)s->macs,
+                                              "macs_per_cycle", cycles > 0 ? (double)s->macs / cycles : 0, "peak_share",
+                                              peak_share(s, &p->peak)));
     }
     return list;
 }
@@ -182,21 +192,23 @@ static void print_profile(const Profile *p)
 {
     double total = 0;
     uint64_t macs = 0;
-    for (int i = 0; i < p->n_steps; i++)
-        total += p->steps[i].best;
-    printf("\n%-46s %-9s %8s %6s %10s %8s\n", "step", "op", "ms", "%", "MAC/cycle", "% peak");
-    for (int i = 0; i < p->n_steps; i++) {
-        const EffStepTime *s = &p->steps[i];
+    for (size_t i = 0; i < p->n_times; i++)
+        total += p->times[i].best;
+    printf("\n%-46s %-11s %8s %6s %10s %8s\n", "step", "op", "ms", "%", "MAC/cycle", "% peak");
+    for (size_t i = 0; i < p->n_times; i++) {
+        const EffStepTime *s = &p->times[i];
         const double seconds = s->best, cycles = seconds * p->peak.hz;
         macs += s->macs;
-        printf("%-46s %-9s %8.3f %6.1f", s->name, s->op, 1e3 * seconds, 100 * seconds / total);
+        printf("%-46s %-11s %8.3f %6.1f", s->names[0], s->op, 1e3 * seconds, 100 * seconds / total);
         if (s->macs > 0)
-            printf(" %10.1f %8.1f", (double)s->macs / cycles, 100 * (double)s->macs / seconds / p->peak.macs_per_s);
+            printf(" %10.1f %8.1f", (double)s->macs / cycles, 100 * peak_share(s, &p->peak));
         putchar('\n');
     }
-    printf("%-46s %-9s %8.3f %6.1f %10.1f %8.1f\n", "all steps", "", 1e3 * total, 100.0,
-           (double)macs / (total * p->peak.hz), 100 * (double)macs / total / p->peak.macs_per_s);
-    printf("fastest of the runs each; measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8\n",
+    printf("%-46s %-11s %8.3f %6.1f %10.1f %8.1f\n", "all steps", "", 1e3 * total, 100.0,
+           (double)macs / (total * p->peak.hz),
+           100 * peak_share(&(EffStepTime){.macs = macs, .best = total}, &p->peak));
+    printf("fastest of the runs each; steps joined by + run tile by tile, and stand under the name of the first;\n"
+           "--unfused shows them one by one. Measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8\n",
            p->peak.hz * 1e-9, p->peak.macs_per_s / p->peak.hz);
 }
 
@@ -363,7 +375,10 @@ static json_t *report_json(const Report *r)
         add_timing(part, r->timings[i]);
         json_object_set_new(object, work_keys[i], part);
     }
-    json_object_set_new(object, "arena_bytes", json_integer((json_int_t)info->arena_bytes));
+    const EffSessionMemory memory = r->timings[0]->memory;
+    json_object_set_new(object, "arena_bytes", json_integer((json_int_t)memory.arena_bytes));
+    json_object_set_new(object, "scratch_bytes", json_integer((json_int_t)memory.scratch_bytes));
+    json_object_set_new(object, "fused", json_boolean(!r->timings[0]->work.unfused));
     json_object_set_new(object, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
     json_object_set_new(object, "logits_digest", json_string(digest));
     json_object_set_new(
@@ -409,8 +424,9 @@ static void print_report(const Report *r)
     printf("  %-24s %8s %8s %8s %8s %8s %8s\n", "milliseconds", "median", "p90", "p99", "p99.9", "mean", "min");
     for (int i = 0; i < r->n; i++)
         print_timing(r->timings[i]);
-    printf("  memory: activations %.2f MB a session, at most %.1f MB in all\n", 1e-6 * (double)info->arena_bytes,
-           1e-6 * (double)r->peak_bytes);
+    printf("  memory: activations %.2f MB and tiles %.2f MB a session, at most %.1f MB in all%s\n",
+           1e-6 * (double)first->memory.arena_bytes, 1e-6 * (double)first->memory.scratch_bytes,
+           1e-6 * (double)r->peak_bytes, first->work.unfused ? "; steps one by one" : "");
     printf("  logits: digest %016llx, ", (unsigned long long)r->digest);
     if (r->check.result == CHECK_IDENTICAL)
         printf("those of plain C bit for bit\n");
@@ -465,21 +481,20 @@ static double round_spread(const Report *r)
     return 1 + worst / 100;
 }
 
-static EffStatus run_profile(Profile *out, EffSession **session, const Args *a, const Subject *s, const Plan *plan,
+static EffStatus run_profile(Profile *out, EffSession **session, const Subject *s, const Plan *plan,
                              const TimingInputs *inputs, int n_runs)
 {
     float *logits = eff_calloc((size_t)s->model.info->n_classes, sizeof *logits);
     EffStatus st =
         logits != NULL ? EFF_OK : eff_fail_nomem((size_t)s->model.info->n_classes * sizeof *logits, "logits");
-    (void)a;
     if (st == EFF_OK)
-        st = eff_session_create(session, s->model.model, plan->works[0].n_threads);
+        st = timing_session(session, s->model.model, &plan->works[0]);
     if (st == EFF_OK)
         st = eff_session_profile(*session);
     for (int i = 0; st == EFF_OK && i < n_runs; i++)
         eff_session_run(*session, inputs->pixels[i % TIMING_INPUTS], logits);
     if (st == EFF_OK) {
-        *out = (Profile){.steps = eff_session_times(*session), .n_steps = s->model.info->n_steps};
+        out->times = eff_session_times(*session, &out->n_times);
         eff_cpu_peak(&out->peak);
     }
     eff_free(logits);
@@ -524,7 +539,7 @@ static ExitCode measure(const Args *a, const Subject *s, const Plan *plan, json_
         r.digest = inputs.digest;
         r.peak_bytes = machine_peak_bytes();
         if (cli_flag(a, "profile") &&
-            (st = run_profile(&profile, &profiled, a, s, plan, &inputs, r.timings[0]->n_runs)) == EFF_OK)
+            (st = run_profile(&profile, &profiled, s, plan, &inputs, r.timings[0]->n_runs)) == EFF_OK)
             r.profile = &profile;
     }
     if (st == EFF_OK && !cli_flag(a, "no-check"))
@@ -564,6 +579,8 @@ static ExitCode make_plan(const Args *a, Plan *plan)
             plan->works[2] = (Workload){.n_sessions = n_cpus, .n_threads = 1};
         }
     }
+    for (int i = 0; i < plan->n; i++)
+        plan->works[i].unfused = cli_flag(a, "unfused");
     if (cli_value(a, "compare") != NULL && plan->seconds == 0 && plan->n_frames < 3)
         return cli_usage(a, "--compare needs at least 3 rounds; give --frames 30 or more");
     return EXIT_OK;

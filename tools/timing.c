@@ -178,6 +178,12 @@ static int warm_up(Timer *t, double seconds)
     return n < TIMING_ROUNDS ? TIMING_ROUNDS : n > MAX_RUNS ? MAX_RUNS : (int)n;
 }
 
+EffStatus timing_session(EffSession **out, const EffModel *m, const Workload *work)
+{
+    return work->unfused ? eff_session_create_unfused(out, m, work->n_threads)
+                         : eff_session_create(out, m, work->n_threads);
+}
+
 EffStatus timer_create(Timer **out, const EffModel *m, const TimingInputs *inputs, const Workload *work, int n_runs,
                        double seconds)
 {
@@ -195,11 +201,12 @@ EffStatus timer_create(Timer **out, const EffModel *m, const TimingInputs *input
         st = eff_fail_nomem(n * (size_t)inputs->info->n_classes * sizeof *t->logits, "the measurement");
     for (size_t i = 0; i < n && st == EFF_OK; i++) {
         t->last_input[i] = -1;
-        st = eff_session_create(&t->sessions[i], m, work->n_threads);
+        st = timing_session(&t->sessions[i], m, work);
     }
     if (st == EFF_OK && n > 1)
         st = eff_pool_create(&t->pool, work->n_sessions);
     if (st == EFF_OK) {
+        t->timing.memory = eff_session_memory(t->sessions[0]);
         const int fits = warm_up(t, seconds);
         t->timing.n_runs = seconds > 0 ? fits : n_runs;
         t->timing.ms = eff_calloc((size_t)t->timing.n_runs, sizeof *t->timing.ms);

@@ -17,12 +17,14 @@ typedef struct TimeStats {
 /* How pictures are run. One session of n_threads, or n_sessions at once, each of n_threads. */
 typedef struct Workload {
     int n_sessions, n_threads;
-    int batch; /* pictures that one time covers, shared by the sessions; 0: each picture on its own */
+    int batch;    /* pictures that one time covers, shared by the sessions; 0: each picture on its own */
+    bool unfused; /* step by step, every tensor whole in memory */
 } Workload;
 
 /* One workload's times. */
 typedef struct Timing {
     Workload work;
+    EffSessionMemory memory; /* of one session */
     int n_rounds, n_runs; /* of all rounds: pictures, or batches */
     double *ms;           /* [n_runs], round after round; sorted by timing_finish() */
     double round_median[TIMING_ROUNDS], round_rate[TIMING_ROUNDS]; /* ms; pictures a second */
@@ -43,6 +45,9 @@ EffStatus timing_inputs_init(TimingInputs *inputs, const EffModel *m);
 void timing_inputs_free(TimingInputs *inputs);
 
 typedef struct Timer Timer;
+
+/* The session that a workload asks for. */
+EffStatus timing_session(EffSession **out, const EffModel *m, const Workload *work);
 
 /*
  * Sessions and memory for a workload, warmed up for about 0.3 s. n_runs in all, or as many as fit in `seconds` where

@@ -57,19 +57,36 @@ EffStatus eff_session_create(EffSession **out, const EffModel *m, int n_threads)
 void eff_session_run(EffSession *s, const uint8_t *pixels, float *logits);
 void eff_session_destroy(EffSession *s);
 
-/** Time of one step, for profiles. */
+/**
+ * The same, for looking at single steps: they run one by one, and every activation is whole in memory. It takes more
+ * memory and usually more time; the logits are the same.
+ */
+EffStatus eff_session_create_unfused(EffSession **out, const EffModel *m, int n_threads);
+
+/** Memory that a session works in, beside the model's weights. */
+typedef struct EffSessionMemory {
+    uint64_t arena_bytes;   /**< activations that are whole in memory, as many of them as live at a time */
+    uint64_t scratch_bytes; /**< of all threads: tiles of those that are not */
+} EffSessionMemory;
+EffSessionMemory eff_session_memory(const EffSession *s);
+
+enum { EFF_STEP_OP_BYTES = 32 };
+
+/** Time of one step, or of a group of steps that run together tile by tile; for profiles. */
 typedef struct EffStepTime {
-    const char *name, *op;
+    const char *const *names;   /**< [n_steps] nodes of the network that it does the work of */
+    int n_steps;                /**< 1 for a step alone */
+    char op[EFF_STEP_OP_BYTES]; /**< "pw", or of a group "pw+dw+pool" */
     uint64_t macs;
     double seconds; /**< of all runs since eff_session_profile() */
     double best;    /**< seconds of the fastest run; 0 before the first */
 } EffStepTime;
 
-/** Start measuring every step of the runs that follow (from zero again when called again). @return EFF_OK or
+/** Start measuring the steps and groups of the runs that follow (from zero again when called again). @return EFF_OK or
  * EFF_ERR_NOMEM. */
 EffStatus eff_session_profile(EffSession *s);
-/** The times so far: n_steps of the model's info. Borrowed; NULL before eff_session_profile(). */
-const EffStepTime *eff_session_times(const EffSession *s);
+/** The times so far, *n of them in the order of the run. Borrowed; NULL and 0 before eff_session_profile(). */
+const EffStepTime *eff_session_times(const EffSession *s, size_t *n);
 
 /** Open a compiled model's file and compute its SHA-256 too, which opening alone does not. @return as eff_model_open().
  */

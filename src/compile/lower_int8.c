@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "compile/layer_int8.h"
 #include "compile/lower.h"
+#include "format/group.h"
 #include "kernels/act_tables.h"
 #include "kernels/stem.h"
 #include "quant/requantize.h"
@@ -635,6 +636,8 @@ EffStatus eff_lower_int8(EffPlan *plan, const EffGraph *g, const EffRanges *rang
     }
     if (st == EFF_OK && plan->output == EFF_PLAN_NONE)
         st = unsupported(&g->nodes[g->n_nodes - 1], "the network must end in pooling and one classifier");
+    if (st == EFF_OK)
+        st = eff_plan_fuse(plan);
     if (st == EFF_OK)
         st = eff_plan_layout_arena(plan);
     for (int v = 0; l.forms != NULL && v < g->n_values; v++)

@@ -11,7 +11,7 @@
 #include "format/plan.h"
 
 enum {
-    EFF_BIN_VERSION = 1,
+    EFF_BIN_VERSION = 2,
     EFF_BIN_MAGIC_BYTES = 8,
     EFF_BIN_ALIGN = 64,
     EFF_BIN_BLOCK = 1 << 20, /* most bytes that share a CRC */
@@ -36,7 +36,8 @@ enum {
     EFF_BIN_PLAN_BYTES = 152,
     EFF_BIN_PREPROCESS_BYTES = 40,
     EFF_BIN_TENSOR_BYTES = 144,
-    EFF_BIN_STEP_BYTES = 408
+    EFF_BIN_STEP_BYTES = 408,
+    EFF_BIN_GROUP_BYTES = 8
 };
 
 /* Kinds of sections, in the order in which they stand in the file. */
@@ -48,6 +49,7 @@ typedef enum EffBinSection {
     EFF_BIN_DATA,
     EFF_BIN_LABELS,     /* may be absent */
     EFF_BIN_PROVENANCE, /* may be absent */
+    EFF_BIN_GROUPS,     /* absent without groups */
     EFF_BIN_SECTIONS_END
 } EffBinSection;
 

@@ -60,8 +60,13 @@ static EffStatus read_header(Reader *r)
                         "header: its checksum is %08x and should be %08x; the file is damaged, copy it "
                         "again",
                         (unsigned)crc, (unsigned)eff_get32(p + EFF_BIN_AT_CRC));
-    if (version != EFF_BIN_VERSION)
+    if (version == 0)
         return eff_fail(EFF_ERR_FORMAT, "header: version %u does not exist", (unsigned)version);
+    if (version < EFF_BIN_VERSION)
+        return eff_fail(EFF_ERR_VERSION,
+                        "header: written in version %u of the format, before the first release, and this library reads "
+                        "%d; make the file again with `effnet quantize` or `effnet compile`",
+                        (unsigned)version, EFF_BIN_VERSION);
     return EFF_OK;
 }
 
@@ -247,6 +252,28 @@ static EffStatus read_steps(EffPlan *plan, const Reader *r)
     return EFF_OK;
 }
 
+static EffStatus read_groups(EffPlan *plan, const Reader *r)
+{
+    const Section *s = &r->sections[EFF_BIN_GROUPS];
+    if (s->data == NULL)
+        return EFF_OK;
+    const size_t n = s->n_bytes / EFF_BIN_GROUP_BYTES;
+    if (n == 0 || s->n_bytes % EFF_BIN_GROUP_BYTES != 0 || n > (size_t)plan->n_steps)
+        return eff_fail(EFF_ERR_FORMAT, "section groups: %zu bytes; %d a group are valid, up to %d groups", s->n_bytes,
+                        EFF_BIN_GROUP_BYTES, plan->n_steps);
+    plan->groups = eff_calloc(n, sizeof *plan->groups);
+    if (plan->groups == NULL)
+        return eff_fail_nomem(n * sizeof *plan->groups, "groups of steps");
+    plan->groups_capacity = n;
+    plan->n_groups = (int)n;
+    const uint8_t *p = s->data;
+    for (size_t i = 0; i < n; i++) {
+        plan->groups[i].first = eff_take_i32(&p);
+        plan->groups[i].n_steps = eff_take_i32(&p);
+    }
+    return EFF_OK;
+}
+
 static EffStatus read_data(EffPlan *plan, const Reader *r)
 {
     const EffStatus st = need_bytes(r, EFF_BIN_DATA, plan->data_bytes);
@@ -303,7 +330,7 @@ static EffStatus read_sections(EffPlan *plan, const Reader *r)
     if ((st = read_plan(plan, r)) != EFF_OK || (st = read_preprocess(&plan->pre, r)) != EFF_OK ||
         (st = read_tensors(plan, r)) != EFF_OK || (st = read_steps(plan, r)) != EFF_OK ||
         (st = read_data(plan, r)) != EFF_OK || (st = read_labels(plan, r)) != EFF_OK ||
-        (st = read_provenance(plan, r)) != EFF_OK)
+        (st = read_provenance(plan, r)) != EFF_OK || (st = read_groups(plan, r)) != EFF_OK)
         return st;
     return eff_plan_check(plan);
 }

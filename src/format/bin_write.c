@@ -20,7 +20,8 @@ const char *eff_bin_section_name(uint32_t kind)
                                                             [EFF_BIN_STEPS] = "steps",
                                                             [EFF_BIN_DATA] = "data",
                                                             [EFF_BIN_LABELS] = "labels",
-                                                            [EFF_BIN_PROVENANCE] = "provenance"};
+                                                            [EFF_BIN_PROVENANCE] = "provenance",
+                                                            [EFF_BIN_GROUPS] = "groups"};
     return kind > 0 && kind < EFF_BIN_SECTIONS_END ? names[kind] : "unknown";
 }
 
@@ -93,6 +94,15 @@ static uint8_t *write_steps(uint8_t *p, const EffPlan *plan)
     return p;
 }
 
+static uint8_t *write_groups(uint8_t *p, const EffPlan *plan)
+{
+    for (int i = 0; i < plan->n_groups; i++) {
+        eff_append_i32(&p, plan->groups[i].first);
+        eff_append_i32(&p, plan->groups[i].n_steps);
+    }
+    return p;
+}
+
 /* ---- Sections ---- */
 
 /* Bytes of a section; false where the plan has none. */
@@ -113,6 +123,7 @@ static bool section_bytes(size_t *out, const EffPlan *plan, EffBinSection kind)
         if (plan->provenance != NULL)
             *out = strlen(plan->provenance);
         return plan->provenance != NULL;
+    case EFF_BIN_GROUPS: *out = (size_t)plan->n_groups * EFF_BIN_GROUP_BYTES; return plan->n_groups > 0;
     case EFF_BIN_SECTIONS_END: break;
     }
     return false;
@@ -126,6 +137,7 @@ static void write_section(uint8_t *p, const EffPlan *plan, EffBinSection kind, s
     case EFF_BIN_PREPROCESS: p = write_preprocess(p, &plan->pre); break;
     case EFF_BIN_TENSORS: p = write_tensors(p, plan); break;
     case EFF_BIN_STEPS: p = write_steps(p, plan); break;
+    case EFF_BIN_GROUPS: p = write_groups(p, plan); break;
     case EFF_BIN_LABELS:
         for (int i = 0; i < plan->n_classes; i++) {
             const size_t n = strlen(plan->labels[i]) + 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Building a plan: growing arrays, sizes of tensors, the arena. plan_check.c proves what comes out. */
-#include "format/plan.h"
+#include "format/group.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/mem.h"
@@ -20,6 +20,7 @@ void eff_plan_free(EffPlan *plan)
     eff_free(plan->provenance);
     eff_free(plan->tensors);
     eff_free(plan->steps);
+    eff_free(plan->groups);
     eff_free(plan->data);
     *plan = (EffPlan){0};
 }
@@ -88,6 +89,18 @@ EffStatus eff_plan_add_step(EffPlan *plan, const EffPlanStep *step)
     return EFF_OK;
 }
 
+EffStatus eff_plan_add_group(EffPlan *plan, EffPlanGroup group)
+{
+    const size_t n = (size_t)plan->n_groups;
+    void *items = plan->groups;
+    const EffStatus st = reserve(&items, sizeof group, n, n + 1, &plan->groups_capacity, "groups of steps");
+    if (st != EFF_OK)
+        return st;
+    plan->groups = items;
+    plan->groups[plan->n_groups++] = group;
+    return EFF_OK;
+}
+
 const char *eff_step_op_name(int op)
 {
     static const char *const names[EFF_N_STEP_OPS] = {
@@ -151,12 +164,25 @@ bool eff_plan_tensor_bytes(size_t *out, const EffPlan *plan, int tensor, int rea
 
 /* ---- The arena ---- */
 
-/* What layout_arena() works on. */
+/* What eff_plan_layout() works on. */
 typedef struct Layout {
-    EffArenaBlock *blocks; /* [n_tensors]; those of tensors that share another's place are empty */
+    EffArenaBlock *blocks; /* [n_tensors]; those of tensors that share another's place, or have none, are empty */
     int *root;             /* [n_tensors]: whose place a tensor takes */
     int *readers;          /* [n_tensors] */
+    int *local;            /* [n_tensors]: eff_plan_find_locals(); EFF_PLAN_NONE where steps run one by one */
+    int *time;             /* [n_steps]: equal for the steps of a group, all of whose tensors live at once */
 } Layout;
+
+static void set_times(const EffPlan *plan, Layout *l, bool fused)
+{
+    int time = 0;
+    for (EffItem item = {0}; eff_next_item(plan, &item); time++) {
+        for (int i = item.first; i < item.end; i++) {
+            l->time[i] = time;
+            time += !fused && i + 1 < item.end;
+        }
+    }
+}
 
 static void set_lifetimes(const EffPlan *plan, Layout *l)
 {
@@ -167,14 +193,29 @@ static void set_lifetimes(const EffPlan *plan, Layout *l)
         for (int k = 0; k < 2; k++) {
             if (s->out[k] != EFF_PLAN_NONE) {
                 EffArenaBlock *b = &l->blocks[s->out[k]];
-                b->first = b->first < 0 ? i : b->first;
-                b->last = i;
+                b->first = b->first < 0 ? l->time[i] : b->first;
+                b->last = l->time[i];
             }
             if (s->in[k] != EFF_PLAN_NONE)
-                l->blocks[s->in[k]].last = i;
+                l->blocks[s->in[k]].last = l->time[i];
         }
     }
     l->blocks[plan->output].last = plan->n_steps;
+}
+
+/* Whether another step of the same group reads a tensor that step i reads. */
+static bool read_beside(const EffPlan *plan, const Layout *l, int i, int tensor)
+{
+    int first = i, end = i + 1;
+    while (first > 0 && l->time[first - 1] == l->time[i])
+        first--;
+    while (end < plan->n_steps && l->time[end] == l->time[i])
+        end++;
+    for (int k = first; k < end; k++) {
+        if (k != i && (plan->steps[k].in[0] == tensor || plan->steps[k].in[1] == tensor))
+            return true;
+    }
+    return false;
 }
 
 /* Sums that take the place of their residual: the block of the residual lives on for them. */
@@ -185,46 +226,76 @@ static void share_residuals(const EffPlan *plan, Layout *l)
         if (s->op != EFF_STEP_PW || s->in[1] == EFF_PLAN_NONE || s->out[1] == EFF_PLAN_NONE || s->in[1] == s->out[1])
             continue;
         EffArenaBlock *from = &l->blocks[l->root[s->in[1]]], *to = &l->blocks[s->out[1]];
-        if (from->last != i || to->first != i || s->in[1] == s->in[0])
+        if (from->last != l->time[i] || to->first != l->time[i] || s->in[1] == s->in[0] ||
+            l->local[s->out[1]] != EFF_PLAN_NONE || read_beside(plan, l, i, s->in[1]))
             continue;
         l->root[s->out[1]] = l->root[s->in[1]];
         from->last = to->last;
-        *to = (EffArenaBlock){.first = i, .last = i};
+        *to = (EffArenaBlock){.first = l->time[i], .last = l->time[i]};
     }
 }
 
-EffStatus eff_plan_layout_arena(EffPlan *plan)
+static EffStatus layout_alloc(Layout *l, const EffPlan *plan)
 {
     const size_t n = (size_t)plan->n_tensors;
-    Layout l = {.blocks = eff_calloc(n, sizeof *l.blocks),
-                .root = eff_calloc(n, sizeof *l.root),
-                .readers = eff_calloc(n, sizeof *l.readers)};
-    EffStatus st = EFF_OK;
+    l->blocks = eff_calloc(n, sizeof *l->blocks);
+    l->root = eff_calloc(n, sizeof *l->root);
+    l->readers = eff_calloc(n, sizeof *l->readers);
+    l->local = eff_calloc(n, sizeof *l->local);
+    l->time = eff_calloc((size_t)plan->n_steps, sizeof *l->time);
+    if (l->blocks == NULL || l->root == NULL || l->readers == NULL || l->local == NULL || l->time == NULL)
+        return eff_fail_nomem(n * (sizeof *l->blocks + 3 * sizeof *l->root), "the memory plan");
+    return EFF_OK;
+}
+
+EffStatus eff_plan_layout(const EffPlan *plan, bool fused, uint64_t *offsets, uint64_t *arena_bytes)
+{
+    Layout l = {0};
     size_t total = 0;
-    if (l.blocks == NULL || l.root == NULL || l.readers == NULL) {
-        st = eff_fail_nomem(n * (sizeof *l.blocks + 2 * sizeof *l.root), "the memory plan");
+    EffStatus st = layout_alloc(&l, plan);
+    if (st != EFF_OK)
         goto done;
-    }
     for (int t = 0; t < plan->n_tensors; t++)
         l.root[t] = t;
     eff_plan_quads_readers(plan, l.readers);
+    eff_plan_find_locals(plan, l.local);
+    for (int t = 0; t < plan->n_tensors && !fused; t++)
+        l.local[t] = EFF_PLAN_NONE;
+    set_times(plan, &l, fused);
     set_lifetimes(plan, &l);
     share_residuals(plan, &l);
     for (int t = 1; t < plan->n_tensors; t++) {
-        if (l.root[t] == t && !eff_plan_tensor_bytes(&l.blocks[t].n_bytes, plan, t, l.readers[t])) {
+        if (l.root[t] != t || l.local[t] != EFF_PLAN_NONE)
+            continue;
+        if (!eff_plan_tensor_bytes(&l.blocks[t].n_bytes, plan, t, l.readers[t])) {
             st = eff_fail(EFF_ERR_LIMIT, "tensor %d (%s): larger than %llu bytes, or row quads that no step reads", t,
                           plan->tensors[t].name, (unsigned long long)EFF_PLAN_MAX_ARENA);
             goto done;
         }
     }
-    if ((st = eff_arena_plan(l.blocks, n, &total)) != EFF_OK)
+    if ((st = eff_arena_plan(l.blocks, (size_t)plan->n_tensors, &total)) != EFF_OK)
         goto done;
-    for (int t = 1; t < plan->n_tensors; t++)
-        plan->tensors[t].arena_offset = l.blocks[l.root[t]].offset;
-    plan->arena_bytes = total;
+    for (int t = 0; t < plan->n_tensors; t++)
+        offsets[t] = l.blocks[l.root[t]].n_bytes > 0 ? l.blocks[l.root[t]].offset : 0;
+    *arena_bytes = total;
 done:
     eff_free(l.blocks);
     eff_free(l.root);
     eff_free(l.readers);
+    eff_free(l.local);
+    eff_free(l.time);
+    return st;
+}
+
+EffStatus eff_plan_layout_arena(EffPlan *plan)
+{
+    const size_t n = (size_t)plan->n_tensors;
+    uint64_t *offsets = eff_calloc(n, sizeof *offsets);
+    if (offsets == NULL)
+        return eff_fail_nomem(n * sizeof *offsets, "the memory plan");
+    const EffStatus st = eff_plan_layout(plan, true, offsets, &plan->arena_bytes);
+    for (size_t t = 0; t < n && st == EFF_OK; t++)
+        plan->tensors[t].arena_offset = offsets[t];
+    eff_free(offsets);
     return st;
 }

@@ -57,7 +57,7 @@ typedef struct EffPlanTensor {
     int32_t h, w, c;
     int32_t n_scales;      /* 0 (unknown), 1 (a tensor) or c (a channel): entries at `scale` and, for u8, `zero` */
     uint64_t scale, zero;  /* offsets into the data: f32 and u8; for reports, never for running */
-    uint64_t arena_offset; /* multiple of EFF_ALIGN; 0 for tensor 0 */
+    uint64_t arena_offset; /* multiple of EFF_ALIGN; 0 for tensor 0, and for those local to a group (group.h) */
 } EffPlanTensor;
 
 typedef enum EffStepOp {
@@ -122,11 +122,20 @@ typedef struct EffPlanStep {
     EffPlanData data[EFF_N_DATA_SLOTS];
 } EffPlanStep;
 
+/*
+ * Steps [first, first + n_steps) that are executed together, tile by tile, so that what passes between them stays in
+ * the cache. It changes no bit of any result. Which steps go together: group.h.
+ */
+typedef struct EffPlanGroup {
+    int32_t first, n_steps;
+} EffPlanGroup;
+
 typedef struct EffPlan {
     char name[EFF_PLAN_NAME_BYTES]; /* "efficientnet-lite0" */
     EffPlanTensor *tensors;
     EffPlanStep *steps;
-    int n_tensors, n_steps;
+    EffPlanGroup *groups; /* ascending, disjoint; steps in none of them run alone */
+    int n_tensors, n_steps, n_groups;
     int output; /* f32 IMAGE [1][1][n_classes] */
     int n_classes;
     EffPreprocess pre;
@@ -136,7 +145,8 @@ typedef struct EffPlan {
     char **labels;         /* [n_classes], UTF-8, or NULL */
     char *provenance;      /* JSON text: source and its digest, options, tool version; or NULL */
     uint64_t params, macs; /* of the network before folding, for `info` */
-    size_t tensors_capacity, steps_capacity, data_capacity; /* of the arrays; kept by the functions below */
+    size_t tensors_capacity, steps_capacity, groups_capacity,
+        data_capacity; /* of the arrays; kept by the functions below */
 } EffPlan;
 
 /* Release everything a plan owns, and zero it. */
@@ -144,9 +154,10 @@ void eff_plan_free(EffPlan *plan);
 
 /* Append n_bytes of data at the next multiple of EFF_ALIGN. @return EFF_OK, EFF_ERR_NOMEM, EFF_ERR_LIMIT. */
 EffStatus eff_plan_add_data(EffPlan *plan, EffPlanData *out, const void *bytes, size_t n_bytes);
-/* Append a tensor or a step (copied); its index goes to *out unless NULL. */
+/* Append a tensor, a step or a group (copied); the tensor's index goes to *out unless NULL. */
 EffStatus eff_plan_add_tensor(EffPlan *plan, const EffPlanTensor *tensor, int *out);
 EffStatus eff_plan_add_step(EffPlan *plan, const EffPlanStep *step);
+EffStatus eff_plan_add_group(EffPlan *plan, EffPlanGroup group);
 
 /* Bytes of a step's data: NULL where it has none. */
 static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *step, EffDataSlot slot)
@@ -173,16 +184,24 @@ void eff_plan_quads(EffQuads *out, const EffPlan *plan, const EffPlanStep *dw);
 bool eff_plan_tensor_bytes(size_t *out, const EffPlan *plan, int tensor, int reader);
 
 /*
- * Set arena_offset of all tensors but the input, and arena_bytes, by lifetimes (base/arena.h). The sum of a PW step
- * takes the place of its residual where that is not needed any more. @return EFF_OK, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ * Places for all tensors by lifetimes (base/arena.h): those that live at the same time do not overlap. The sum of a PW
+ * step takes the place of its residual where that is not needed any more.
+ *
+ * @param fused    groups run as groups: what is local to one has no place (offset 0). Otherwise steps run one by one,
+ *                 and every tensor but the input has its place.
+ * @param offsets  [n_tensors].
+ * @return EFF_OK, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
  */
+EffStatus eff_plan_layout(const EffPlan *plan, bool fused, uint64_t *offsets, uint64_t *arena_bytes);
+
+/* Set arena_offset of all tensors, and arena_bytes, as eff_plan_layout() gives them for groups. @return the same. */
 EffStatus eff_plan_layout_arena(EffPlan *plan);
 
 /*
  * Prove a plan: indices, names that end, shapes that fit from step to step, data inside the data section with exactly
- * the right sizes, kernels' own checks (eff_pw_check() and the like), finite floats, arena offsets in bounds, and no
- * step that reads a tensor which a later write has overlapped. @return EFF_OK, EFF_ERR_FORMAT, EFF_ERR_LIMIT,
- * EFF_ERR_NOMEM.
+ * the right sizes, kernels' own checks (eff_pw_check() and the like), finite floats, groups of steps that go together,
+ * arena offsets in bounds, and no step that reads a tensor which a later write has overlapped. @return EFF_OK,
+ * EFF_ERR_FORMAT, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
  */
 EffStatus eff_plan_check(const EffPlan *plan);
 

@@ -3,6 +3,7 @@
  * The proof of a plan. First tables say what each operation reads and writes: tensors, fields, data; then shapes, then
  * the kernels' own checks of the values. plan_memory.c proves the arena.
  */
+#include "format/group.h"
 #include "format/layer.h"
 #include "format/plan_memory.h"
 #include "format/utf8.h"
@@ -500,12 +501,14 @@ EffStatus eff_plan_check(const EffPlan *plan)
     }
     if ((st = check_input(plan)) != EFF_OK || (st = check_output(plan)) != EFF_OK)
         return st;
-    int *readers = eff_calloc((size_t)plan->n_tensors, sizeof *readers);
+    int *readers = eff_calloc(2 * (size_t)plan->n_tensors, sizeof *readers), *local = readers + plan->n_tensors;
     if (readers == NULL)
-        return eff_fail_nomem((size_t)plan->n_tensors * sizeof *readers, "the check of the plan");
-    st = check_steps(plan, readers);
-    if (st == EFF_OK)
-        st = eff_plan_check_memory(plan, readers);
+        return eff_fail_nomem(2 * (size_t)plan->n_tensors * sizeof *readers, "the check of the plan");
+    if ((st = eff_plan_check_group_ranges(plan)) == EFF_OK && (st = check_steps(plan, readers)) == EFF_OK) {
+        eff_plan_find_locals(plan, local);
+        if ((st = eff_plan_check_groups(plan, local)) == EFF_OK)
+            st = eff_plan_check_memory(plan, readers, local);
+    }
     eff_free(readers);
     return st;
 }

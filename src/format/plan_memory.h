@@ -6,9 +6,10 @@
 #include "format/plan.h"
 
 /*
- * Prove that every tensor lies in the arena, that every step reads what was written and not overwritten since, and
- * that no step writes where it reads. The steps themselves are right already. readers: eff_plan_quads_readers().
+ * Prove that every tensor but the local ones lies in the arena, that every step reads what was written and not
+ * overwritten since, and that no step writes where it reads; the steps of a group count as one. The steps and groups
+ * themselves are right already. readers: eff_plan_quads_readers(); local: eff_plan_find_locals().
  */
-EffStatus eff_plan_check_memory(const EffPlan *plan, const int *readers);
+EffStatus eff_plan_check_memory(const EffPlan *plan, const int *readers, const int *local);
 
 #endif

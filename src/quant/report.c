@@ -175,7 +175,7 @@ static EffStatus slot_create(Slot *slot, const Job *job, const EffModel *model, 
     if (slot->values == NULL || slot->store == NULL || slot->sums == NULL)
         return eff_fail_nomem(store_bytes, "the report");
     const EffStatus st = eff_run_slot_create(&slot->run, job->g, reference);
-    return st == EFF_OK ? eff_session_create(&slot->session, model, 1) : st;
+    return st == EFF_OK ? eff_session_create_unfused(&slot->session, model, 1) : st;
 }
 
 /* Which tensors are compared, and room for what is found. */

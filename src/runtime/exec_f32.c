@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the float steps: kernels/layer_f32.h does the work. */
-#include "runtime/session.h"
+#include "runtime/exec.h"
 
 #include <assert.h>
 
@@ -42,8 +42,8 @@ void eff_exec_f32(EffRun *r)
     switch (r->step->op) {
     case EFF_STEP_F32_INPUT: input(r, n_pixels); break;
     case EFF_STEP_F32_CONV:
-        eff_conv_f32_run(k, &r->layer->f32, r->src[0], r->dst[0], pool, eff_scratch(r->session, 0),
-                         r->session->model->scratch_each / sizeof(float));
+        eff_conv_f32_run(k, &r->layer->f32, r->src[0], r->dst[0], pool, (float *)(void *)eff_scratch(r->session, 0),
+                         r->session->each_bytes / sizeof(float));
         break;
     case EFF_STEP_F32_POOL: eff_mean_f32(k, r->dst[0], r->src[0], (size_t)r->in->h * (size_t)r->in->w, n_ch, pool); break;
     case EFF_STEP_F32_ADD: eff_add_f32(k, r->dst[0], r->src[0], r->src[1], n, pool); break;

@@ -3,14 +3,12 @@
  * Runs the integer steps. Work is split between threads by rows, quads, pixels or output channels, as the kernels'
  * contracts allow; no split changes a bit.
  */
-#include "runtime/session.h"
+#include "runtime/exec.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    PIECES = 4,          /* pieces a thread, so that a slow one does not hold up the rest */
-    PIXEL_TILE = 48,     /* a multiple of every kernel's tile */
     CH_BLOCK = 64,       /* least channels of a piece where channels are split too */
     FC_UNIT = 16,        /* outputs that fully connected kernels keep together */
     FC_MIN = 1 << 16,    /* multiply-accumulates a piece: below, waking a thread costs more */
@@ -20,34 +18,14 @@ enum {
 
 _Static_assert((int)CH_BLOCK % (int)EFF_PARAM_ALIGN == 0, "run_quads splits channels at multiples of EFF_PARAM_ALIGN");
 
-static const EffKernels *kernels(const EffRun *r)
-{
-    return &r->session->model->kernels;
-}
-
-static size_t n_threads(const EffRun *r)
-{
-    return (size_t)eff_pool_size(r->session->pool);
-}
-
 /* Items a piece, a multiple of `unit` and at least `least`; all of them with one thread. */
 static size_t grain(const EffRun *r, size_t n_items, size_t unit, size_t least)
 {
-    if (n_threads(r) == 1)
+    if (eff_run_threads(r) == 1)
         return n_items;
-    size_t n = n_items / (n_threads(r) * PIECES);
+    size_t n = n_items / (eff_run_threads(r) * EFF_PIECES);
     n = n > least ? n : least;
     return (n + unit - 1) / unit * unit;
-}
-
-static size_t ch_pad(const EffPlanTensor *t)
-{
-    return (size_t)eff_ch_pad(t->c);
-}
-
-static size_t n_pixels(const EffPlanTensor *t)
-{
-    return (size_t)t->h * (size_t)t->w;
 }
 
 /* Blocks of channels, so that a step with few rows still gives every thread work. */
@@ -57,8 +35,8 @@ typedef struct Blocks {
 
 static Blocks split_channels(const EffRun *r, size_t n_rows)
 {
-    const size_t n_ch = ch_pad(r->to), most = (n_ch + CH_BLOCK - 1) / CH_BLOCK;
-    size_t n = n_threads(r) == 1 ? 1 : (n_threads(r) * PIECES + n_rows - 1) / n_rows;
+    const size_t n_ch = eff_tensor_ch(r->to), most = (n_ch + CH_BLOCK - 1) / CH_BLOCK;
+    size_t n = eff_run_threads(r) == 1 ? 1 : (eff_run_threads(r) * EFF_PIECES + n_rows - 1) / n_rows;
     n = n < most ? n : most;
     const size_t width = ((n_ch + n - 1) / n + CH_BLOCK - 1) / CH_BLOCK * CH_BLOCK;
     return (Blocks){.n = (n_ch + width - 1) / width, .width = width, .n_ch = n_ch};
@@ -76,20 +54,20 @@ static void block_range(const Blocks *b, size_t i, int *begin, int *end)
 static void stem_rows(void *ctx, size_t begin, size_t end, int worker)
 {
     const EffRun *r = ctx;
-    const size_t at = begin * (size_t)r->to->w * ch_pad(r->to);
+    const size_t at = begin * (size_t)r->to->w * eff_tensor_ch(r->to);
     const EffPwIo io = {.dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
                         .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL};
-    eff_stem_run(kernels(r), &r->layer->stem, r->src[0], &io, (int)begin, (int)end, eff_scratch(r->session, worker));
+    eff_stem_run(eff_run_kernels(r), &r->layer->stem, r->src[0], &io, (int)begin, (int)end,
+                 eff_scratch(r->session, worker));
 }
 
-static void stem_quads(void *ctx, size_t begin, size_t end, int worker)
+/* Quads [begin, end) of a step that writes whole row quads, all channels. */
+static void whole_quads(void *ctx, size_t begin, size_t end, int worker)
 {
     const EffRun *r = ctx;
     const EffQuads *q = &r->layer->quads;
-    uint8_t *dst = (uint8_t *)r->dst[0] + begin * eff_quads_stride(q);
-    eff_quads_fill_padding(q, dst, r->layer->stem.pw.epi.zero, q->ch_stride, (int)begin, (int)end);
-    eff_stem_run_quads(kernels(r), &r->layer->stem, r->src[0], dst, q, (int)begin, (int)end,
-                       eff_scratch(r->session, worker));
+    const EffQuadRange range = {.quad_begin = (int)begin, .quad_end = (int)end, .ch_end = q->ch_stride};
+    eff_make_quads(r, q, (uint8_t *)r->dst[0] + begin * eff_quads_stride(q), range, eff_scratch(r->session, worker));
 }
 
 static bool writes_quads(const EffRun *r)
@@ -101,53 +79,82 @@ static void run_stem(EffRun *r)
 {
     const size_t n_quads = (size_t)r->layer->quads.n_quads, n_rows = (size_t)r->to->h;
     if (writes_quads(r))
-        eff_pool_run(r->session->pool, n_quads, grain(r, n_quads, 1, 1), stem_quads, r);
+        eff_pool_run(r->session->pool, n_quads, grain(r, n_quads, 1, 1), whole_quads, r);
     else
         eff_pool_run(r->session->pool, n_rows, grain(r, n_rows, 1, 1), stem_rows, r);
 }
 
 /* ---- Pointwise ---- */
 
+void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s16, size_t begin, size_t end)
+{
+    const EffPwIo io = {.src = src,
+                        .src_stride = eff_tensor_ch(r->in),
+                        .dst_u8 = u8,
+                        .dst_s16 = s16,
+                        .residual = r->src[1] ? (const int16_t *)r->src[1] + begin * eff_tensor_ch(r->to) : NULL,
+                        .n_pixels = end - begin};
+    eff_run_kernels(r)->pw_u8s8.run(&r->layer->pw, &io);
+}
+
 static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
 {
     const EffRun *r = ctx;
+    const size_t at = begin * eff_tensor_ch(r->to);
     (void)worker;
-    const size_t n_in = ch_pad(r->in), at = begin * ch_pad(r->to);
-    const EffPwIo io = {.src = (const uint8_t *)r->src[0] + begin * n_in,
-                        .src_stride = n_in,
-                        .dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
-                        .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL,
-                        .residual = r->src[1] ? (const int16_t *)r->src[1] + at : NULL,
-                        .n_pixels = end - begin};
-    kernels(r)->pw_u8s8.run(&r->layer->pw, &io);
+    eff_pw_pixels(r, (const uint8_t *)r->src[0] + begin * eff_tensor_ch(r->in),
+                  r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL, r->dst[1] ? (int16_t *)r->dst[1] + at : NULL, begin,
+                  end);
 }
 
-/* Quads [quad_begin, quad_end), channels [ch_begin, ch_end). */
-static void pw_quads(const EffRun *r, int quad_begin, int quad_end, int ch_begin, int ch_end)
+static void pw_make_quads(const EffRun *r, const EffQuads *q, uint8_t *dst, EffQuadRange range)
 {
-    const EffQuads *q = &r->layer->quads;
-    const EffPw *op = &r->layer->pw;
-    uint8_t *dst = (uint8_t *)r->dst[0] + 4 * (size_t)ch_begin;
-    const size_t stride = eff_quads_stride(q), n_in = ch_pad(r->in);
-    eff_quads_fill_padding(q, dst + (size_t)quad_begin * stride, op->epi.zero + ch_begin, ch_end - ch_begin, quad_begin,
-                           quad_end);
     /* Only the quads that hold a row of the image. */
     const int first = q->pad_top / 4, last = (q->pad_top + q->rows + 3) / 4;
-    const int begin = quad_begin > first ? quad_begin : first, end = quad_end < last ? quad_end : last;
+    const int begin = range.quad_begin > first ? range.quad_begin : first;
+    const int end = range.quad_end < last ? range.quad_end : last;
     if (begin >= end)
         return;
+    const size_t n_in = eff_tensor_ch(r->in);
     const int row = 4 * begin > q->pad_top ? 4 * begin - q->pad_top : 0;
     const EffPwQuadIo io = {.src = (const uint8_t *)r->src[0] + (size_t)row * (size_t)q->cols * n_in,
                             .src_stride = n_in,
                             .src_row_stride = (size_t)q->cols * n_in,
-                            .dst = dst + (size_t)begin * stride,
+                            .dst = dst + (size_t)(begin - range.quad_begin) * eff_quads_stride(q),
                             .quads = q,
                             .quad_begin = begin,
                             .quad_end = end,
                             .col_end = q->cols,
-                            .ch_begin = ch_begin,
-                            .ch_end = ch_end};
-    kernels(r)->pw_u8s8.run_quads(op, &io);
+                            .ch_begin = range.ch_begin,
+                            .ch_end = range.ch_end};
+    eff_run_kernels(r)->pw_u8s8.run_quads(&r->layer->pw, &io);
+}
+
+void eff_make_quads(const EffRun *r, const EffQuads *q, uint8_t *dst, EffQuadRange range, void *scratch)
+{
+    const int n_ch = range.ch_end - range.ch_begin;
+    if (r->step->op == EFF_STEP_QUADS) {
+        eff_quads_from_nhwc(q, dst, (const uint8_t *)r->src[0] + range.ch_begin, eff_tensor_ch(r->in),
+                            r->layer->quant.zero + range.ch_begin, n_ch, range.quad_begin, range.quad_end);
+        return;
+    }
+    const EffPw *pw = r->step->op == EFF_STEP_STEM ? &r->layer->stem.pw : &r->layer->pw;
+    eff_quads_fill_padding(q, dst, pw->epi.zero + range.ch_begin, n_ch, range.quad_begin, range.quad_end);
+    if (r->step->op == EFF_STEP_PW) {
+        pw_make_quads(r, q, dst, range);
+        return;
+    }
+    assert(r->step->op == EFF_STEP_STEM && range.ch_begin == 0 && range.ch_end == eff_ch_pad(pw->out_ch));
+    eff_stem_run_quads(eff_run_kernels(r), &r->layer->stem, r->src[0], dst, q, range.quad_begin, range.quad_end,
+                       scratch);
+}
+
+static void pw_quads(const EffRun *r, EffQuadRange range)
+{
+    const EffQuads *q = &r->layer->quads;
+    eff_make_quads(r, q,
+                   (uint8_t *)r->dst[0] + (size_t)range.quad_begin * eff_quads_stride(q) + 4 * (size_t)range.ch_begin,
+                   range, NULL);
 }
 
 /* Items are quads, or where channels are split (quad, block). */
@@ -157,48 +164,50 @@ static void pw_quad_pieces(void *ctx, size_t begin, size_t end, int worker)
     (void)worker;
     const Blocks b = split_channels(r, (size_t)r->layer->quads.n_quads);
     if (b.n == 1) {
-        pw_quads(r, (int)begin, (int)end, 0, (int)b.n_ch);
+        pw_quads(r, (EffQuadRange){(int)begin, (int)end, 0, (int)b.n_ch});
         return;
     }
     for (size_t i = begin; i < end; i++) {
-        int ch_begin, ch_end;
-        block_range(&b, i % b.n, &ch_begin, &ch_end);
-        pw_quads(r, (int)(i / b.n), (int)(i / b.n) + 1, ch_begin, ch_end);
+        EffQuadRange range = {.quad_begin = (int)(i / b.n), .quad_end = (int)(i / b.n) + 1};
+        block_range(&b, i % b.n, &range.ch_begin, &range.ch_end);
+        pw_quads(r, range);
     }
 }
 
-static void run_pw(EffRun *r)
+size_t eff_pw_grain(const EffRun *r, size_t n_pixels)
+{
+    const size_t unit =
+        n_pixels < EFF_PIXEL_TILE * EFF_PIECES * eff_run_threads(r) ? EFF_PIXEL_TILE / 4 : EFF_PIXEL_TILE;
+    return grain(r, n_pixels, unit, unit);
+}
+
+void eff_run_pw(EffRun *r)
 {
     if (writes_quads(r)) {
         const size_t n_quads = (size_t)r->layer->quads.n_quads, n = n_quads * split_channels(r, n_quads).n;
         eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), pw_quad_pieces, r);
         return;
     }
-    const size_t n = n_pixels(r->to);
-    const size_t unit = n < PIXEL_TILE * PIECES * n_threads(r) ? PIXEL_TILE / 4 : PIXEL_TILE;
-    eff_pool_run(r->session->pool, n, grain(r, n, unit, unit), pw_pixels, r);
+    const size_t n = eff_tensor_pixels(r->to);
+    eff_pool_run(r->session->pool, n, eff_pw_grain(r, n), pw_pixels, r);
 }
 
 /* ---- Depthwise ---- */
 
-/* Output rows that come from the same first quad. */
-static size_t rows_a_group(const EffRun *r)
+/* First quads of its output rows. */
+static size_t n_first_quads(const EffRun *r)
 {
-    return 4 / (size_t)r->layer->dw.stride;
+    const size_t rows = (size_t)eff_dw_rows_a_quad(&r->layer->dw);
+    return ((size_t)r->to->h + rows - 1) / rows;
 }
 
-static size_t n_groups(const EffRun *r)
-{
-    return ((size_t)r->to->h + rows_a_group(r) - 1) / rows_a_group(r);
-}
-
-static void dw_rows(const EffRun *r, size_t group_begin, size_t group_end, int ch_begin, int ch_end)
+static void dw_rows(const EffRun *r, size_t quad_begin, size_t quad_end, int ch_begin, int ch_end)
 {
     const EffQuads *q = &r->layer->quads;
-    const size_t row = group_begin * rows_a_group(r), row_end = group_end * rows_a_group(r);
-    const size_t at = row * (size_t)r->to->w * ch_pad(r->to);
+    const size_t rows = (size_t)eff_dw_rows_a_quad(&r->layer->dw), row = quad_begin * rows, row_end = quad_end * rows;
+    const size_t at = row * (size_t)r->to->w * eff_tensor_ch(r->to);
     const EffDwIo io = {
-        .src = (const uint8_t *)r->src[0] + group_begin * eff_quads_stride(q) + 4 * (size_t)ch_begin,
+        .src = (const uint8_t *)r->src[0] + quad_begin * eff_quads_stride(q) + 4 * (size_t)ch_begin,
         .quads = q,
         .dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL,
         .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at : NULL,
@@ -208,14 +217,14 @@ static void dw_rows(const EffRun *r, size_t group_begin, size_t group_end, int c
         .ch_begin = ch_begin,
         .ch_end = ch_end,
     };
-    kernels(r)->dw_u8s8.run(&r->layer->dw, &io);
+    eff_run_kernels(r)->dw_u8s8.run(&r->layer->dw, &io);
 }
 
 static void dw_pieces(void *ctx, size_t begin, size_t end, int worker)
 {
     const EffRun *r = ctx;
     (void)worker;
-    const Blocks b = split_channels(r, n_groups(r));
+    const Blocks b = split_channels(r, n_first_quads(r));
     if (b.n == 1) {
         dw_rows(r, begin, end, 0, (int)b.n_ch);
         return;
@@ -229,88 +238,111 @@ static void dw_pieces(void *ctx, size_t begin, size_t end, int worker)
 
 static void run_dw(EffRun *r)
 {
-    const size_t n = n_groups(r) * split_channels(r, n_groups(r)).n;
+    const size_t n = n_first_quads(r) * split_channels(r, n_first_quads(r)).n;
     eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), dw_pieces, r);
 }
 
 /* ---- Without weights ---- */
 
-static void quads_pieces(void *ctx, size_t begin, size_t end, int worker)
-{
-    const EffRun *r = ctx;
-    const EffQuads *q = &r->layer->quads;
-    (void)worker;
-    eff_quads_from_nhwc(q, (uint8_t *)r->dst[0] + begin * eff_quads_stride(q), r->src[0], ch_pad(r->in),
-                        r->layer->quant.zero, q->ch_stride, (int)begin, (int)end);
-}
-
 static void run_quads(EffRun *r)
 {
     const size_t n = (size_t)r->layer->quads.n_quads;
-    eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), quads_pieces, r);
+    eff_pool_run(r->session->pool, n, grain(r, n, 1, 1), whole_quads, r);
 }
 
-/* A thread's sums: 64 bits for all its pieces, 32 bits for the piece at hand. */
-typedef struct Sums {
-    int64_t *total;
-    int32_t *piece;
-} Sums;
-
-static Sums sums_of(const EffRun *r, int worker)
+size_t eff_sums_bytes(size_t n_ch)
 {
-    int64_t *total = eff_scratch(r->session, worker);
-    return (Sums){.total = total, .piece = (int32_t *)(void *)(total + ch_pad(r->in))};
+    return n_ch * (sizeof(int64_t) + sizeof(int32_t));
 }
 
-static void pool_pixels(void *ctx, size_t begin, size_t end, int worker)
+EffSums eff_sums_at(const EffSession *s, int worker, size_t offset, size_t n_ch)
 {
-    const EffRun *r = ctx;
-    const Sums s = sums_of(r, worker);
-    const size_t n = ch_pad(r->in);
-    for (size_t next; begin < end; begin = next) {
-        next = end - begin > EFF_DW_POOL_MAX ? begin + EFF_DW_POOL_MAX : end;
-        memset(s.piece, 0, n * sizeof *s.piece);
-        if (r->in->type == EFF_TENSOR_U8)
-            kernels(r)->pool_u8(s.piece, (const uint8_t *)r->src[0] + begin * n, (int)n, next - begin);
-        else
-            kernels(r)->pool_s16(s.piece, (const int16_t *)r->src[0] + begin * n, (int)n, next - begin);
-        for (size_t c = 0; c < n; c++)
-            s.total[c] += s.piece[c];
+    int64_t *total = (int64_t *)(void *)(eff_scratch(s, worker) + offset);
+    return (EffSums){.total = total, .piece = (int32_t *)(void *)(total + n_ch)};
+}
+
+void eff_sums_clear(const EffRun *r, size_t offset)
+{
+    const size_t n = eff_tensor_ch(r->in);
+    for (int w = 0; w < eff_pool_size(r->session->pool); w++)
+        memset(eff_sums_at(r->session, w, offset, n).total, 0, eff_sums_bytes(n));
+}
+
+void eff_sums_add(EffSums s, size_t begin, size_t end)
+{
+    for (size_t c = begin; c < end; c++) {
+        s.total[c] += s.piece[c];
+        s.piece[c] = 0;
     }
 }
 
-static void run_pool(EffRun *r)
+void eff_sums_mean(const EffRun *r, size_t offset)
 {
-    const size_t n = ch_pad(r->in), pixels = n_pixels(r->in);
-    for (int w = 0; w < eff_pool_size(r->session->pool); w++)
-        memset(sums_of(r, w).total, 0, n * sizeof(int64_t));
-    eff_pool_run(r->session->pool, pixels, grain(r, pixels, 1, POOL_MIN / n + 1), pool_pixels, r);
-    const Sums all = sums_of(r, 0);
+    const size_t n = eff_tensor_ch(r->in);
+    const EffSums all = eff_sums_at(r->session, 0, offset, n);
     for (int w = 1; w < eff_pool_size(r->session->pool); w++) {
-        const Sums s = sums_of(r, w);
+        const EffSums s = eff_sums_at(r->session, w, offset, n);
         for (size_t c = 0; c < n; c++)
             all.total[c] += s.total[c];
     }
     eff_pool_mean(r->dst[1], all.total, r->in->c, r->layer->pool_mult);
 }
 
-static void quant_pixels(void *ctx, size_t begin, size_t end, int worker)
+static void pool_pixels(void *ctx, size_t begin, size_t end, int worker)
 {
     const EffRun *r = ctx;
-    const size_t n = ch_pad(r->to);
+    const size_t n = eff_tensor_ch(r->in);
+    const EffSums s = eff_sums_at(r->session, worker, 0, n);
+    for (size_t next; begin < end; begin = next) {
+        next = end - begin > EFF_DW_POOL_MAX ? begin + EFF_DW_POOL_MAX : end;
+        if (r->in->type == EFF_TENSOR_U8)
+            eff_run_kernels(r)->pool_u8(s.piece, (const uint8_t *)r->src[0] + begin * n, (int)n, next - begin);
+        else
+            eff_run_kernels(r)->pool_s16(s.piece, (const int16_t *)r->src[0] + begin * n, (int)n, next - begin);
+        eff_sums_add(s, 0, n);
+    }
+}
+
+static void run_pool(EffRun *r)
+{
+    const size_t pixels = eff_tensor_pixels(r->in);
+    eff_sums_clear(r, 0);
+    eff_pool_run(r->session->pool, pixels, grain(r, pixels, 1, POOL_MIN / eff_tensor_ch(r->in) + 1), pool_pixels, r);
+    eff_sums_mean(r, 0);
+}
+
+EffQuant eff_gated_quant(const EffRun *r)
+{
     EffQuant op = r->layer->quant;
+    if (r->src[1] != NULL) {
+        int16_t *mult = (int16_t *)(void *)r->session->shared;
+        eff_gate_mult(mult, r->src[1], op.mult, eff_param_pad(r->to->c));
+        op.mult = mult;
+    }
+    return op;
+}
+
+/* QUANT at work. */
+typedef struct QuantRun {
+    const EffRun *run;
+    EffQuant op;
+} QuantRun;
+
+static void quant_pixels(void *ctx, size_t begin, size_t end, int worker)
+{
+    const QuantRun *q = ctx;
+    const EffRun *r = q->run;
+    const size_t n = eff_tensor_ch(r->to);
     (void)worker;
-    if (r->src[1] != NULL)
-        op.mult = (const int16_t *)(const void *)r->session->shared;
-    kernels(r)->quant_s16u8(&op, (const int16_t *)r->src[0] + begin * n, (uint8_t *)r->dst[0] + begin * n, end - begin);
+    eff_run_kernels(r)->quant_s16u8(&q->op, (const int16_t *)r->src[0] + begin * n, (uint8_t *)r->dst[0] + begin * n,
+                                    end - begin);
 }
 
 static void run_quant(EffRun *r)
 {
-    const size_t n = n_pixels(r->to);
-    if (r->src[1] != NULL)
-        eff_gate_mult((int16_t *)(void *)r->session->shared, r->src[1], r->layer->quant.mult, eff_param_pad(r->to->c));
-    eff_pool_run(r->session->pool, n, grain(r, n, 1, QUANT_MIN / ch_pad(r->to) + 1), quant_pixels, r);
+    QuantRun q = {.run = r, .op = eff_gated_quant(r)};
+    const size_t n = eff_tensor_pixels(r->to);
+    eff_pool_run(r->session->pool, n, grain(r, n, 1, QUANT_MIN / eff_tensor_ch(r->to) + 1), quant_pixels, &q);
 }
 
 /* ---- Fully connected ---- */
@@ -323,7 +355,7 @@ static void fc_units(void *ctx, size_t begin, size_t end, int worker)
     const size_t first = begin * FC_UNIT, last = end * FC_UNIT < n_out ? end * FC_UNIT : n_out;
     int64_t *acc = (int64_t *)(void *)r->session->shared;
     (void)worker;
-    kernels(r)->fc_s16.run(&r->layer->fc.op, r->src[0], acc, (int)first, (int)last);
+    eff_run_kernels(r)->fc_s16.run(&r->layer->fc.op, r->src[0], acc, (int)first, (int)last);
     if (r->step->op == EFF_STEP_HEAD)
         eff_head_logits((float *)r->dst[0] + first, acc + first, r->layer->fc.scale + first, r->layer->fc.bias + first,
                         (int)(last - first));
@@ -335,14 +367,15 @@ static void run_fc(EffRun *r)
     const size_t least = FC_MIN / (FC_UNIT * (size_t)r->step->in_ch) + 1;
     eff_pool_run(r->session->pool, n, grain(r, n, 1, least), fc_units, r);
     if (r->step->op == EFF_STEP_FC)
-        kernels(r)->fc_epilogue(&r->layer->fc.epi, (const int64_t *)(const void *)r->session->shared, r->dst[1]);
+        eff_run_kernels(r)->fc_epilogue(&r->layer->fc.epi, (const int64_t *)(const void *)r->session->shared,
+                                        r->dst[1]);
 }
 
 void eff_exec_int8(EffRun *r)
 {
     switch (r->step->op) {
     case EFF_STEP_STEM: run_stem(r); break;
-    case EFF_STEP_PW: run_pw(r); break;
+    case EFF_STEP_PW: eff_run_pw(r); break;
     case EFF_STEP_DW: run_dw(r); break;
     case EFF_STEP_QUADS: run_quads(r); break;
     case EFF_STEP_POOL: run_pool(r); break;

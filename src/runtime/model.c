@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "format/bin.h"
 
+#include <assert.h>
 #include <string.h>
 
 int eff_model_is_bin(const void *data, size_t size)
@@ -44,6 +45,23 @@ static EffStatus build_layers(EffModel *m)
     return m->params != NULL ? EFF_OK : eff_fail_nomem(n_bytes, "packed weights");
 }
 
+/* The forms of the groups, which are proven. */
+static EffStatus resolve_groups(EffModel *m)
+{
+    const EffPlan *plan = &m->plan;
+    m->groups = eff_calloc((size_t)plan->n_groups, sizeof *m->groups);
+    m->local = eff_calloc((size_t)plan->n_tensors, sizeof *m->local);
+    if (m->groups == NULL || m->local == NULL)
+        return eff_fail_nomem((size_t)plan->n_tensors * sizeof *m->local, "the model's groups");
+    eff_plan_find_locals(plan, m->local);
+    for (int i = 0; i < plan->n_groups; i++) {
+        const char *why = eff_group_resolve(&m->groups[i], plan, m->local, i);
+        assert(why == NULL);
+        (void)why;
+    }
+    return EFF_OK;
+}
+
 static void describe(EffModel *m, unsigned flags)
 {
     const EffPlan *plan = &m->plan;
@@ -72,7 +90,9 @@ static EffStatus create(EffModel **out, EffPlan *plan, unsigned flags)
         return eff_fail_nomem(sizeof *m, "the model");
     m->plan = *plan;
     eff_kernels_init(&m->kernels, flags);
-    const EffStatus st = build_layers(m);
+    EffStatus st = resolve_groups(m);
+    if (st == EFF_OK)
+        st = build_layers(m);
     if (st != EFF_OK) {
         m->plan = (EffPlan){0}; /* stays the caller's */
         eff_model_close(m);
@@ -140,6 +160,8 @@ void eff_model_close(EffModel *m)
         return;
     eff_plan_free(&m->plan);
     eff_free(m->layers);
+    eff_free(m->groups);
+    eff_free(m->local);
     eff_free(m->params);
     eff_free(m);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of a model and a session: for the executors, and for the compiler, which runs plans that are no files yet and
- * looks at their activations.
+ * Inside of a model and a session: for the executors (exec.h), and for the compiler, which runs plans that are no files
+ * yet and looks at their activations.
  */
 #ifndef EFF_RUNTIME_SESSION_H
 #define EFF_RUNTIME_SESSION_H
@@ -9,43 +9,42 @@
 #include "effnet/runtime.h"
 #include "base/threads.h"
 #include "format/layer.h"
+#include "runtime/tile.h"
 
 struct EffModel {
     EffPlan plan;
     EffModelInfo info;
     EffKernels kernels;
-    EffLayer *layers; /* [plan.n_steps] */
-    uint8_t *params;  /* what the layers point to, in the order in which it is used */
-    size_t scratch_each, scratch_shared;
+    EffLayer *layers;                    /* [plan.n_steps] */
+    EffGroup *groups;                    /* [plan.n_groups] */
+    int *local;                          /* [plan.n_tensors]: eff_plan_find_locals() */
+    uint8_t *params;                     /* what the layers point to, in the order in which it is used */
+    size_t scratch_each, scratch_shared; /* of the steps, run one by one */
 };
 
 struct EffSession {
     const EffModel *model;
     EffPool *pool;
+    EffTile *tiles;    /* [plan.n_groups]; NULL where steps run one by one */
+    uint64_t *offsets; /* [plan.n_tensors]: places in the arena */
     uint8_t *arena;
     uint8_t *image;  /* a copy of the pixels, followed by EFF_OVERREAD bytes */
-    uint8_t *each;   /* scratch, scratch_each bytes a thread */
+    uint8_t *each;   /* scratch, each_bytes a thread */
     uint8_t *shared; /* scratch of a step, whoever works on it */
-    EffStepTime *times;
+    size_t each_bytes, shared_bytes;
+    uint64_t arena_bytes;
+    EffStepTime *times; /* [n_times]: of each item that runs at a time */
+    const char **names; /* [plan.n_steps]: what the times point to */
+    size_t n_times;
 };
 
-/* A step at work: what its tasks share. */
-typedef struct EffRun {
-    EffSession *session;
-    const EffPlanStep *step;
-    const EffLayer *layer;
-    const EffPlanTensor *in, *to; /* shapes of in[0] and of the outputs */
-    const void *src[2];           /* NULL where there is no tensor */
-    void *dst[2];
-} EffRun;
-
-void eff_exec_int8(EffRun *run);
-void eff_exec_f32(EffRun *run);
-
-static inline void *eff_scratch(const EffSession *s, int worker)
+static inline uint8_t *eff_scratch(const EffSession *s, int worker)
 {
-    return s->each + (size_t)worker * s->model->scratch_each;
+    return s->each + (size_t)worker * s->each_bytes;
 }
+
+/** eff_session_create() with other tiles, which must not change a bit: for tests and measurements. */
+EffStatus eff_session_create_tiled(EffSession **out, const EffModel *m, int n_threads, const EffTileLimits *limits);
 
 /**
  * A model from a plan in memory, which is checked here.
@@ -62,7 +61,8 @@ const EffPlan *eff_model_plan(const EffModel *m);
 /** What a step has written: called after the step, once an output. `data` is valid during the call. */
 typedef void eff_step_tap_fn(void *ctx, int step, const EffPlanTensor *tensor, const void *data);
 
-/** eff_session_run() with a look at every activation; tap may be NULL. */
+/** eff_session_run() with a look at every activation; tap may be NULL. A tap needs a session that is not fused
+ *  (eff_session_create_unfused()): otherwise tensors that are local to a group are never whole. */
 void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits, eff_step_tap_fn *tap, void *ctx);
 
 /**

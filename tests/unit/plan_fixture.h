@@ -9,6 +9,7 @@
 #undef NDEBUG
 #include "base/mem.h"
 #include "base/rng.h"
+#include "format/group.h"
 #include "format/layer.h"
 #include "format/plan.h"
 #include "kernels/act_tables.h"
@@ -204,7 +205,9 @@ static inline void fx_end(Fixture *f, int output)
         p->labels[i] = eff_strdup(label);
     }
     p->provenance = eff_strdup("{\"source\": \"fixture\"}\n");
-    const EffStatus st = eff_plan_layout_arena(p);
+    EffStatus st = eff_plan_fuse(p);
+    assert(st == EFF_OK);
+    st = eff_plan_layout_arena(p);
     assert(st == EFF_OK);
     (void)st;
 }
@@ -378,6 +381,153 @@ static inline void fx_wide(EffPlan *out, uint64_t seed)
 
     fx_end(&f, logits);
     *out = f.plan;
+}
+
+/* A pointwise layer in the given forms, which may be EFF_PLAN_NONE; EFF_ACT_NONE: a clamp where `s16` is none. */
+static inline void fx_pw(Fixture *f, int in, int residual, int u8, int s16, EffActKind act)
+{
+    EffPlanStep s = fx_step(f, EFF_STEP_PW, in, residual, u8, s16);
+    if (act != EFF_ACT_NONE)
+        fx_act(f, &s, act);
+    else if (s16 != EFF_PLAN_NONE)
+        s.out_kind = EFF_OUT_S16;
+    fx_weights(f, &s, s.in_ch, 1, 50, 100);
+    fx_add(f, &s);
+}
+
+static inline void fx_dw(Fixture *f, int in, int u8, int s16, int kernel, int stride, EffActKind act)
+{
+    EffPlanStep s = fx_step(f, EFF_STEP_DW, in, EFF_PLAN_NONE, u8, s16);
+    s.kernel = kernel;
+    s.stride = stride;
+    s.pad_top = s.pad_left = (kernel - 1) / 2;
+    if (act != EFF_ACT_NONE)
+        fx_act(f, &s, act);
+    fx_weights(f, &s, kernel * kernel, 1, 50, 100);
+    fx_add(f, &s);
+}
+
+/* Pool, squeeze, excite and gate of an s16 map; returns the gated u8 map. */
+static inline int fx_gated(Fixture *f, int map)
+{
+    enum { NONE = EFF_PLAN_NONE };
+    const int n = f->plan.tensors[map].c, h = f->plan.tensors[map].h;
+    const int mean = fx_tensor(f, EFF_TENSOR_S16, EFF_LAYOUT_VECTOR, 1, 1, n);
+    EffPlanStep s = fx_step(f, EFF_STEP_POOL, map, NONE, NONE, mean);
+    s.frac_bits = 2;
+    fx_add(f, &s);
+    const int squeezed = fx_tensor(f, EFF_TENSOR_S16, EFF_LAYOUT_VECTOR, 1, 1, 6);
+    s = fx_step(f, EFF_STEP_FC, mean, NONE, NONE, squeezed);
+    fx_act(f, &s, EFF_ACT_INTERP);
+    fx_weights(f, &s, n, 1, 6000, 0);
+    fx_add(f, &s);
+    const int gate = fx_tensor(f, EFF_TENSOR_S16, EFF_LAYOUT_VECTOR, 1, 1, n);
+    s = fx_step(f, EFF_STEP_FC, squeezed, NONE, NONE, gate);
+    s.out_kind = EFF_OUT_S16;
+    s.wgt_bits = 16;
+    EffAct act;
+    int16_t knots[2 * EFF_KNOTS];
+    eff_act_build_interp(&act, knots, knots + EFF_KNOTS, EFF_FN_SIGMOID, 11, 16000);
+    fx_data(f, &s, EFF_DATA_SIGMOID, knots, sizeof knots);
+    s.sigmoid_h = act.h;
+    fx_weights(f, &s, 6, 1, 4000, 0);
+    fx_add(f, &s);
+    const int gated = fx_tensor(f, EFF_TENSOR_U8, EFF_LAYOUT_NHWC, h, h, n);
+    s = fx_step(f, EFF_STEP_QUANT, map, gate, gated, NONE);
+    s.post_shift = 2;
+    fx_fill16(f, &s, EFF_DATA_OMULT, n, 300, 500);
+    fx_fill16(f, &s, EFF_DATA_ZERO, n, 20, 60);
+    fx_add(f, &s);
+    return gated;
+}
+
+/*
+ * Blocks as the networks have them, on maps large enough for several strips, segments and blocks of channels, and every
+ * form of group: stem, dw, project; expand, dw, project and residual; row quads, dw; expand, dw, pool, gate, project;
+ * a 7x7 window; a map that is averaged.
+ */
+static inline void fx_blocks_of(EffPlan *out, uint64_t seed, int size)
+{
+    enum { NONE = EFF_PLAN_NONE, CLASSES = 7 };
+    const EffTensorType U8 = EFF_TENSOR_U8, S16 = EFF_TENSOR_S16;
+    const EffLayout NHWC = EFF_LAYOUT_NHWC, QUADS = EFF_LAYOUT_QUADS;
+    const int large = (size + 1) / 2, middle = (large + 1) / 2, small = (middle + 1) / 2;
+    Fixture f;
+    fx_begin(&f, "fixture-blocks", seed, size, CLASSES);
+
+    const int stem = fx_tensor(&f, U8, QUADS, large, large, 16);
+    EffPlanStep s = fx_step(&f, EFF_STEP_STEM, 0, NONE, stem, NONE);
+    s.kernel = 3;
+    s.stride = 2;
+    s.pad_top = s.pad_left = 1;
+    int cases[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL];
+    const int n_cases = eff_stem_cases(cases, 3, 2, 1, size, large);
+    fx_weights(&f, &s, 27, n_cases * n_cases, 73, 128);
+    fx_add(&f, &s);
+    const int dw1 = fx_tensor(&f, U8, NHWC, large, large, 16);
+    fx_dw(&f, stem, dw1, NONE, 3, 1, EFF_ACT_NONE);
+    const int a8 = fx_tensor(&f, U8, NHWC, large, large, 24), a = fx_tensor(&f, S16, NHWC, large, large, 24);
+    fx_pw(&f, dw1, NONE, a8, a, EFF_ACT_NONE);
+
+    const int expand2 = fx_tensor(&f, U8, QUADS, large, large, 144), dw2 = fx_tensor(&f, U8, NHWC, large, large, 144);
+    const int b8 = fx_tensor(&f, U8, NHWC, large, large, 24), b = fx_tensor(&f, S16, NHWC, large, large, 24);
+    fx_pw(&f, a8, NONE, expand2, NONE, EFF_ACT_NONE);
+    fx_dw(&f, expand2, dw2, NONE, 5, 1, EFF_ACT_STAIR);
+    fx_pw(&f, dw2, a, b8, b, EFF_ACT_NONE);
+
+    const int quads = fx_tensor(&f, U8, QUADS, large, large, 24), dw3 = fx_tensor(&f, U8, NHWC, large, large, 24);
+    s = fx_step(&f, EFF_STEP_QUADS, b8, NONE, quads, NONE);
+    fx_fill16(&f, &s, EFF_DATA_ZERO, 24, 0, 255);
+    fx_add(&f, &s);
+    fx_dw(&f, quads, dw3, NONE, 7, 1, EFF_ACT_NONE);
+
+    const int expand4 = fx_tensor(&f, U8, QUADS, large, large, 112),
+              dw4 = fx_tensor(&f, S16, NHWC, middle, middle, 112);
+    const int c8 = fx_tensor(&f, U8, NHWC, middle, middle, 40), c = fx_tensor(&f, S16, NHWC, middle, middle, 40);
+    fx_pw(&f, dw3, NONE, expand4, NONE, EFF_ACT_INTERP);
+    fx_dw(&f, expand4, NONE, dw4, 5, 2, EFF_ACT_INTERP);
+    fx_pw(&f, fx_gated(&f, dw4), NONE, c8, c, EFF_ACT_NONE);
+
+    const int expand5 = fx_tensor(&f, U8, QUADS, middle, middle, 240),
+              dw5 = fx_tensor(&f, S16, NHWC, middle, middle, 240);
+    const int d8 = fx_tensor(&f, U8, NHWC, middle, middle, 40), d = fx_tensor(&f, S16, NHWC, middle, middle, 40);
+    fx_pw(&f, c8, NONE, expand5, NONE, EFF_ACT_STAIR);
+    fx_dw(&f, expand5, NONE, dw5, 3, 1, EFF_ACT_STAIR);
+    fx_pw(&f, fx_gated(&f, dw5), c, d8, d, EFF_ACT_NONE);
+
+    const int expand6 = fx_tensor(&f, U8, QUADS, middle, middle, 72), dw6 = fx_tensor(&f, U8, NHWC, small, small, 72);
+    const int e = fx_tensor(&f, U8, NHWC, small, small, 40);
+    fx_pw(&f, d8, NONE, expand6, NONE, EFF_ACT_NONE);
+    fx_dw(&f, expand6, dw6, NONE, 3, 2, EFF_ACT_NONE);
+    fx_pw(&f, dw6, NONE, e, NONE, EFF_ACT_NONE);
+
+    const int map = fx_tensor(&f, U8, NHWC, small, small, 200);
+    const int features = fx_tensor(&f, S16, EFF_LAYOUT_VECTOR, 1, 1, 200);
+    fx_pw(&f, e, NONE, map, NONE, EFF_ACT_NONE);
+    s = fx_step(&f, EFF_STEP_POOL, map, NONE, NONE, features);
+    s.frac_bits = 7;
+    fx_add(&f, &s);
+    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
+    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
+    s.wgt_bits = 16;
+    fx_weights(&f, &s, 200, 1, 1, 0);
+    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-7f);
+    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
+    fx_add(&f, &s);
+
+    fx_end(&f, logits);
+    *out = f.plan;
+}
+
+static inline void fx_blocks(EffPlan *out, uint64_t seed)
+{
+    fx_blocks_of(out, seed, 61);
+}
+
+/* A hundredth of the work. */
+static inline void fx_small_blocks(EffPlan *out, uint64_t seed)
+{
+    fx_blocks_of(out, seed, 9);
 }
 
 /* A float convolution onto a new tensor; returns it. */

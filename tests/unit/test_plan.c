@@ -139,9 +139,29 @@ DEFECT(arena_short, p->arena_bytes -= 64)
 DEFECT(arena_long, p->arena_bytes += 64)
 DEFECT(offset_misaligned, p->tensors[3].arena_offset += 8)
 DEFECT(offset_outside, p->tensors[3].arena_offset = UINT64_MAX / 64 * 64)
-DEFECT(written_over_input, p->tensors[p->steps[PW1].out[0]].arena_offset = p->tensors[p->steps[PW1].in[0]].arena_offset)
+DEFECT(written_over_input, p->tensors[p->steps[PW2].in[0]].arena_offset = p->tensors[p->steps[PW2].out[0]].arena_offset)
 DEFECT(read_before_write, p->steps[DW1].in[0] = p->steps[DW3].in[0])
 DEFECT(outputs_overlap, p->tensors[p->steps[DW2].out[0]].arena_offset = p->tensors[p->steps[DW2].out[1]].arena_offset)
+
+/* Groups of fx_int8(): stem dw pw | quads dw | pw dw pool | quant pw. */
+DEFECT(group_of_4, p->groups[0].n_steps = 4)
+DEFECT(group_of_1, p->groups[1].n_steps = 1)
+DEFECT(group_before_first, p->groups[0].first = -1)
+DEFECT(group_overlaps, p->groups[1].first = 2)
+DEFECT(group_after_last, p->groups[3].first = HEAD)
+DEFECT(group_far_away, p->groups[3].first = INT32_MAX)
+DEFECT(group_without_form, (p->groups[0] = (EffPlanGroup){DW1, 2}))
+DEFECT(group_of_residual, (p->groups[1] = (EffPlanGroup){PW2, 3}))
+DEFECT(group_cut_short, p->groups[0].n_steps = 2)
+DEFECT(group_pools_u8, p->groups[1].n_steps = 3)
+DEFECT(group_left_out, p->n_groups = 3)
+DEFECT(local_in_arena, p->tensors[p->steps[EXPAND].out[0]].arena_offset = 64)
+DEFECT(written_over_input_of_group,
+       p->tensors[p->steps[DW3].out[1]].arena_offset = p->tensors[p->steps[EXPAND].in[0]].arena_offset)
+DEFECT(written_over_gate,
+       p->tensors[p->steps[QUANT].in[1]].arena_offset = p->tensors[p->steps[LAST].out[1]].arena_offset)
+DEFECT(outputs_of_group_overlap,
+       p->tensors[p->steps[POOL].out[1]].arena_offset = p->tensors[p->steps[DW3].out[1]].arena_offset)
 
 static void defects_are_named(void **state)
 {
@@ -216,6 +236,21 @@ static void defects_are_named(void **state)
         {written_over_input, EFF_ERR_FORMAT, "over its input"},
         {read_before_write, EFF_ERR_FORMAT, "step 1"},
         {outputs_overlap, EFF_ERR_FORMAT, "overlap"},
+        {group_of_4, EFF_ERR_FORMAT, "group 0: 4 steps from step 0; 2..3 steps"},
+        {group_of_1, EFF_ERR_FORMAT, "group 1: 1 steps"},
+        {group_before_first, EFF_ERR_FORMAT, "group 0: 3 steps from step -1"},
+        {group_overlaps, EFF_ERR_FORMAT, "group 1: 2 steps from step 2; 2..3 steps from 3 on"},
+        {group_after_last, EFF_ERR_FORMAT, "group 3"},
+        {group_far_away, EFF_ERR_FORMAT, "group 3"},
+        {group_without_form, EFF_ERR_FORMAT, "group 0 (from step 1, step 1): no form"},
+        {group_of_residual, EFF_ERR_FORMAT, "group 1 (from step 3, step 3): no form"},
+        {group_cut_short, EFF_ERR_FORMAT, "tensor"},
+        {group_pools_u8, EFF_ERR_FORMAT, "group 1 (from step 4, step 4): its pool is not"},
+        {group_left_out, EFF_ERR_FORMAT, "tensor"},
+        {local_in_arena, EFF_ERR_FORMAT, "local to group 2, and at 64"},
+        {written_over_input_of_group, EFF_ERR_FORMAT, "over its input"},
+        {written_over_gate, EFF_ERR_FORMAT, "over its input"},
+        {outputs_of_group_overlap, EFF_ERR_FORMAT, "its outputs overlap"},
     };
     (void)state;
     for (size_t i = 0; i < EFF_COUNT(defects); i++) {
@@ -229,13 +264,107 @@ static void defects_are_named(void **state)
     }
 }
 
+/* ---- Groups ---- */
+
+static void every_form_of_group_is_found(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {"stem+dw+pw", "pw+dw+pw", "quads+dw", "pw+dw+pool", "quant+pw",
+                                         "pw+dw+pool", "quant+pw", "pw+dw+pw", "pw+pool"};
+    EffPlan plan;
+    fx_blocks(&plan, 1);
+    assert_int_equal(plan.n_groups, EFF_COUNT(wanted));
+    for (int i = 0; i < plan.n_groups; i++) {
+        char ops[64] = "";
+        for (int k = 0; k < plan.groups[i].n_steps; k++) {
+            strcat(ops, k > 0 ? "+" : "");
+            strcat(ops, eff_step_op_name(plan.steps[plan.groups[i].first + k].op));
+        }
+        assert_string_equal(ops, wanted[i]);
+    }
+    /* What passes inside of groups has no place; it is a large part. */
+    int local[64], n_local = 0;
+    assert_true(plan.n_tensors <= 64);
+    eff_plan_find_locals(&plan, local);
+    for (int t = 1; t < plan.n_tensors; t++) {
+        n_local += local[t] != EFF_PLAN_NONE;
+        assert_true(local[t] == EFF_PLAN_NONE || plan.tensors[t].arena_offset == 0);
+        assert_true(plan.tensors[t].layout != EFF_LAYOUT_QUADS || local[t] != EFF_PLAN_NONE);
+    }
+    assert_int_equal(n_local, 6 + 3 + 2 + 1); /* row quads, before projections, gated, averaged */
+    eff_plan_free(&plan);
+}
+
+/* Places for steps that run one by one are right too. */
+static void plans_run_without_groups(void **state)
+{
+    (void)state;
+    void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_wide, fx_blocks, fx_f32};
+    for (size_t i = 0; i < EFF_COUNT(makers); i++) {
+        EffPlan plan;
+        uint64_t offsets[64];
+        makers[i](&plan, i);
+        assert_true(plan.n_tensors <= 64);
+        assert_int_equal(eff_plan_layout(&plan, false, offsets, &plan.arena_bytes), EFF_OK);
+        for (int t = 0; t < plan.n_tensors; t++)
+            plan.tensors[t].arena_offset = offsets[t];
+        if (plan.n_groups > 0)
+            expect(&plan, EFF_ERR_FORMAT, "in the arena");
+        plan.n_groups = 0;
+        expect(&plan, EFF_OK, "");
+        eff_plan_free(&plan);
+    }
+}
+
+/* Another step that reads what should be local. */
+static void read_again(int group_step, EffStepOp op, const char *text)
+{
+    EffPlan plan;
+    fx_int8(&plan, 6);
+    EffPlanStep again = plan.steps[group_step];
+    if (op == EFF_STEP_POOL) {
+        EffPlanTensor mean = plan.tensors[plan.steps[POOL].out[1]];
+        mean.c = again.in_ch;
+        mean.n_scales = 0;
+        mean.scale = mean.arena_offset = 0;
+        again = plan.steps[POOL];
+        again.in[0] = plan.steps[group_step].in[0];
+        again.in_ch = again.out_ch = mean.c;
+        assert_int_equal(eff_plan_add_tensor(&plan, &mean, &again.out[1]), EFF_OK);
+    }
+    assert_int_equal(eff_plan_add_step(&plan, &again), EFF_OK);
+    expect(&plan, EFF_ERR_FORMAT, text);
+    eff_plan_free(&plan);
+}
+
+static void local_tensors_have_no_other_readers(void **state)
+{
+    (void)state;
+    read_again(PW1, EFF_STEP_POOL, "group 0 (from step 0, step 0): its depthwise output is not for its projection");
+    read_again(DW3, EFF_STEP_DW, "group 2 (from step 7, step 7): its row quads are not for its depthwise step");
+    read_again(LAST, EFF_STEP_PW, "group 3 (from step 12, step 12): its 8-bit tensor is not for its projection");
+}
+
+static void the_output_is_never_local(void **state)
+{
+    (void)state;
+    EffPlan plan;
+    int local[64];
+    fx_int8(&plan, 6);
+    plan.output = plan.steps[DW1].in[0];
+    eff_plan_find_locals(&plan, local);
+    assert_int_equal(local[plan.output], EFF_PLAN_NONE);
+    assert_int_equal(local[plan.steps[PW1].in[0]], 0);
+    eff_plan_free(&plan);
+}
+
 /* Move every tensor somewhere else: whatever overlaps while both are needed is found. */
 static void overlaps_are_found(void **state)
 {
     (void)state;
     EffPlan plan;
     int n_refused = 0, n_kept = 0;
-    fx_int8(&plan, 3);
+    fx_blocks(&plan, 3);
     for (int t = 1; t < plan.n_tensors; t++) {
         const uint64_t right = plan.tensors[t].arena_offset;
         for (int other = 1; other < plan.n_tensors; other++) {
@@ -301,6 +430,10 @@ int main(void)
         cmocka_unit_test(the_fixtures_are_proven),
         cmocka_unit_test(a_sum_takes_the_place_of_its_residual),
         cmocka_unit_test(defects_are_named),
+        cmocka_unit_test(every_form_of_group_is_found),
+        cmocka_unit_test(plans_run_without_groups),
+        cmocka_unit_test(local_tensors_have_no_other_readers),
+        cmocka_unit_test(the_output_is_never_local),
         cmocka_unit_test(overlaps_are_found),
         cmocka_unit_test(allocation_failures_are_clean),
         cmocka_unit_test(steps_cannot_unfold_a_small_file),

@@ -423,7 +423,7 @@ static void steps_equal_formulas(void (*make)(EffPlan *, uint64_t))
         float logits[MAX_CLASSES];
         Seen seen = {.plan = eff_model_plan(m)};
         see(&seen, 0, pixels);
-        assert_int_equal(eff_session_create(&s, m, 2), EFF_OK);
+        assert_int_equal(eff_session_create_unfused(&s, m, 2), EFF_OK);
         eff_session_run_tapped(s, pixels, logits, check_step, &seen);
         assert_true(seen.n_taps >= eff_model_info(m)->n_steps);
         assert_memory_equal(logits, seen.floats[eff_model_plan(m)->output],
@@ -440,6 +440,7 @@ static void int8_steps_equal_formulas(void **state)
     (void)state;
     steps_equal_formulas(fx_int8);
     steps_equal_formulas(fx_wide);
+    steps_equal_formulas(fx_blocks);
 }
 
 static void float_steps_equal_formulas(void **state)
@@ -484,6 +485,86 @@ static void int8_bits_are_the_same(void **state)
     (void)state;
     bits_are_the_same(fx_int8);
     bits_are_the_same(fx_wide);
+    bits_are_the_same(fx_blocks);
+}
+
+/* Logits of one run, and no allocation in it. */
+static void run_once(EffSession *s, const uint8_t *pixels, float *logits)
+{
+    for (int round = 0; round < 2; round++) { /* the arena and the scratch are dirty after the first */
+        eff_mem_fail_after(-1);
+        eff_session_run(s, pixels, logits);
+        assert_int_equal(eff_mem_fail_after(-1), 0);
+    }
+}
+
+/* From one quad, one block and twelve pixels at a time to whole maps. */
+static void tiles_do_not_change_a_bit(void **state)
+{
+    static const EffTileLimits limits[] = {
+        {1, 1, 0, 1},
+        {1, 1, SIZE_MAX, 1},
+        {8 << 10, 8 << 10, 0, 8 << 10},
+        {20000, 30000, 0, 1},
+        {50000, 100000, 0, 40000},
+        {50000, 0, 1 << 20, 40000},
+        {1 << 20, 1 << 20, 0, 1 << 20},
+        {1 << 30, 1 << 30, 1 << 30, 1 << 30},
+    };
+    void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_wide, fx_blocks};
+    (void)state;
+    for (size_t k = 0; k < EFF_COUNT(makers); k++) {
+        for (size_t level = 0; eff_cpu_level_at(level) != NULL; level++) {
+            unsigned flags;
+            if (eff_cpu_level_find(&flags, eff_cpu_level_at(level)) != EFF_OK)
+                continue; /* not on this CPU */
+            EffModel *m = model_of(makers[k], 11 + k, eff_cpu_level_at(level));
+            uint8_t *pixels = fx_pixels(eff_model_plan(m), k);
+            const size_t n_bytes = (size_t)eff_model_info(m)->n_classes * sizeof(float);
+            float want[MAX_CLASSES], got[MAX_CLASSES];
+            EffSession *s = NULL;
+            assert_int_equal(eff_session_create_unfused(&s, m, 1), EFF_OK);
+            run_once(s, pixels, want);
+            const EffSessionMemory whole = eff_session_memory(s);
+            eff_session_destroy(s);
+            for (size_t i = 0; i < EFF_COUNT(limits); i++) {
+                for (int n_threads = 1; n_threads <= 3; n_threads++) {
+                    assert_int_equal(eff_session_create_tiled(&s, m, n_threads, &limits[i]), EFF_OK);
+                    run_once(s, pixels, got);
+                    assert_memory_equal(got, want, n_bytes);
+                    if (makers[k] == fx_blocks)
+                        assert_true(eff_session_memory(s).arena_bytes < whole.arena_bytes);
+                    eff_session_destroy(s);
+                }
+            }
+            free(pixels);
+            eff_model_close(m);
+        }
+    }
+}
+
+/* Tiles stay below their limits, where one can be that small; smaller limits give smaller tiles. */
+static void tiles_keep_to_their_limits(void **state)
+{
+    (void)state;
+    EffModel *m = model_of(fx_blocks, 3, "c");
+    size_t last = 0;
+    for (size_t bytes = 16 << 10; bytes <= 256 << 10; bytes *= 2) {
+        const EffTileLimits limits = {bytes, bytes, 0, bytes};
+        EffSession *s = NULL;
+        assert_int_equal(eff_session_create_tiled(&s, m, 1, &limits), EFF_OK);
+        for (int i = 0; i < eff_model_plan(m)->n_groups; i++) {
+            const EffTile *t = &s->tiles[i];
+            const bool smallest = m->groups[i].form == EFF_GROUP_DW ? t->strip == 1 : t->n_pixels <= 12;
+            if (t->map_at - t->quads_at > bytes + 64 * (size_t)t->n_blocks && !smallest)
+                fail_msg("group %d: %zu bytes of row quads, of %zu", i, t->map_at - t->quads_at, bytes);
+            assert_true(t->each_bytes <= s->each_bytes && t->shared_bytes <= s->shared_bytes);
+        }
+        assert_true(s->each_bytes >= last);
+        last = s->each_bytes;
+        eff_session_destroy(s);
+    }
+    eff_model_close(m);
 }
 
 static void float_bits_are_the_same(void **state)
@@ -529,7 +610,7 @@ static void tensors_become_real_numbers(void **state)
     uint8_t *pixels = fx_pixels(eff_model_plan(m), 4);
     float logits[MAX_CLASSES], unused[1];
     Dequantized d = {.seen = {.plan = eff_model_plan(m)}};
-    assert_int_equal(eff_session_create(&s, m, 1), EFF_OK);
+    assert_int_equal(eff_session_create_unfused(&s, m, 1), EFF_OK);
     eff_session_run_tapped(s, pixels, logits, dequantize_tap, &d);
     assert_true(d.n_checked > 15);
     assert_int_equal(eff_tensor_to_f32(d.seen.plan, 0, pixels, unused), EFF_ERR_UNSUPPORTED); /* pixels: no scales */
@@ -551,21 +632,40 @@ static void profiles_name_every_step(void **state)
     assert_int_equal(info->is_int8, 1);
     assert_string_equal(info->sha256, "");
     assert_string_equal(info->labels[1], "cl\xc3\xa4ss 1");
-    assert_int_equal(eff_session_create(&s, m, 2), EFF_OK);
-    assert_null(eff_session_times(s));
+    size_t n = 99;
+    assert_int_equal(eff_session_create_unfused(&s, m, 2), EFF_OK);
+    assert_null(eff_session_times(s, &n));
+    assert_int_equal(n, 0);
     assert_int_equal(eff_session_profile(s), EFF_OK);
     eff_session_run(s, pixels, logits);
-    const EffStepTime *times = eff_session_times(s);
-    assert_string_equal(times[0].name, "step 0");
+    const EffStepTime *times = eff_session_times(s, &n);
+    assert_int_equal(n, info->n_steps);
+    assert_string_equal(times[0].names[0], "step 0");
     assert_string_equal(times[0].op, "stem");
+    assert_int_equal(times[0].n_steps, 1);
     assert_int_equal(times[0].macs, 10 * 10 * 12 * 27);
     assert_int_equal(times[1].macs, 10 * 10 * 12 * 9);
     assert_int_equal(times[2].macs, 10 * 10 * 12 * 20);
-    for (int i = 0; i < info->n_steps; i++)
+    for (size_t i = 0; i < n; i++)
         assert_true(times[i].seconds >= 0 && times[i].seconds < 60);
     assert_true(times[0].seconds > 0);
     assert_int_equal(eff_session_profile(s), EFF_OK);
     assert_true(times[0].seconds == 0);
+    eff_session_destroy(s);
+
+    /* Groups are a row each, with the work of their steps. */
+    assert_int_equal(eff_session_create(&s, m, 2), EFF_OK);
+    assert_int_equal(eff_session_profile(s), EFF_OK);
+    eff_session_run(s, pixels, logits);
+    times = eff_session_times(s, &n);
+    assert_int_equal(n, info->n_steps - 6);
+    assert_string_equal(times[0].op, "stem+dw+pw");
+    assert_int_equal(times[0].n_steps, 3);
+    assert_string_equal(times[0].names[0], "step 0");
+    assert_string_equal(times[0].names[2], "step 2");
+    assert_int_equal(times[0].macs, 10 * 10 * 12 * (27 + 9 + 20));
+    assert_string_equal(times[1].op, "pw");
+    assert_true(times[0].seconds > 0);
     eff_session_destroy(s);
     eff_model_close(m);
     free(pixels);
@@ -582,6 +682,10 @@ static EffStatus open_once(void *ctx)
     if (st == EFF_OK)
         st = eff_session_profile(s);
     eff_session_destroy(s);
+    s = NULL;
+    if (st == EFF_OK)
+        st = eff_session_create_unfused(&s, m, 1);
+    eff_session_destroy(s);
     eff_model_close(m);
     return st;
 }
@@ -589,7 +693,7 @@ static EffStatus open_once(void *ctx)
 static void allocation_failures_are_clean(void **state)
 {
     (void)state;
-    void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_f32};
+    void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_f32, fx_blocks};
     for (size_t i = 0; i < EFF_COUNT(makers); i++) {
         EffPlan plan;
         EffBytes bytes;
@@ -632,6 +736,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_steps_equal_formulas),     cmocka_unit_test(float_steps_equal_formulas),
         cmocka_unit_test(int8_bits_are_the_same),        cmocka_unit_test(float_bits_are_the_same),
+        cmocka_unit_test(tiles_do_not_change_a_bit),     cmocka_unit_test(tiles_keep_to_their_limits),
         cmocka_unit_test(tensors_become_real_numbers),   cmocka_unit_test(profiles_name_every_step),
         cmocka_unit_test(allocation_failures_are_clean), cmocka_unit_test(a_plan_stays_its_owners_on_failure),
     };
