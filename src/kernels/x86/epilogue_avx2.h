@@ -11,7 +11,8 @@
  *
  * Tables are read by vpshufb, 16 bytes at a time. Of an index i below 64, four bytes are made, one for each 16 entries:
  * i xor 16 j plus 0x70. Where i lies in those entries that is 0x70 + i % 16, elsewhere its top bit is set and vpshufb
- * gives 0; so 64 entries are the OR of four lookups. The 256 of a staircase are four such, and three blends.
+ * gives 0; so 64 entries are the OR of four lookups. The 256 of a staircase are four such, and three blends. Large |y|
+ * are rare: where all 32 indices lie in the first quarter or half of the table, the rest of it is left out.
  */
 #ifndef EFF_KERNELS_X86_EPILOGUE_AVX2_H
 #define EFF_KERNELS_X86_EPILOGUE_AVX2_H
@@ -152,41 +153,73 @@ static EFF_ALWAYS_INLINE Words acc_to_words(const Channels *ch, const Y acc[4])
                    _mm256_packs_epi32(_mm256_srav_epi32(acc[2], s), _mm256_srav_epi32(acc[3], s))};
 }
 
-/* Indices of bytes for four slices: 0x70 and the entry where it is in this slice, else above 0x7f. */
+/* Whether none of these bits is set in any byte. */
+static EFF_ALWAYS_INLINE bool none_of(Y bytes, int bits)
+{
+    return _mm256_testz_si256(bytes, _mm256_set1_epi8((char)bits)) != 0;
+}
+
+/* Indices of bytes for up to four slices: 0x70 and the entry where it is in this slice, else above 0x7f. */
 typedef struct Picks {
     Y slice[4];
 } Picks;
 
-static EFF_ALWAYS_INLINE Picks picks(Y below64)
+static EFF_ALWAYS_INLINE Picks picks(Y i, int n_slices)
 {
     const Y up = _mm256_set1_epi8(0x70);
-    return (Picks){{_mm256_add_epi8(below64, up),
-                    _mm256_add_epi8(_mm256_xor_si256(below64, _mm256_set1_epi8(0x10)), up),
-                    _mm256_add_epi8(_mm256_xor_si256(below64, _mm256_set1_epi8(0x20)), up),
-                    _mm256_add_epi8(_mm256_xor_si256(below64, _mm256_set1_epi8(0x30)), up)}};
+    Picks p;
+    p.slice[0] = n_slices > 1 ? _mm256_add_epi8(i, up) : i;
+#pragma GCC unroll 3
+    for (int j = 1; j < n_slices; j++)
+        p.slice[j] = _mm256_add_epi8(_mm256_xor_si256(i, _mm256_set1_epi8((char)(16 * j))), up);
+    return p;
 }
 
-static EFF_ALWAYS_INLINE Y lookup64(const Y table[4], const Picks *p)
+static EFF_ALWAYS_INLINE Y lookup(const Y table[4], const Picks *p, int n_slices)
 {
-    const Y a = _mm256_or_si256(_mm256_shuffle_epi8(table[0], p->slice[0]), _mm256_shuffle_epi8(table[1], p->slice[1]));
-    const Y b = _mm256_or_si256(_mm256_shuffle_epi8(table[2], p->slice[2]), _mm256_shuffle_epi8(table[3], p->slice[3]));
-    return _mm256_or_si256(a, b);
+    Y v = _mm256_shuffle_epi8(table[0], p->slice[0]);
+#pragma GCC unroll 3
+    for (int j = 1; j < n_slices; j++)
+        v = _mm256_or_si256(v, _mm256_shuffle_epi8(table[j], p->slice[j]));
+    return v;
+}
+
+/* stair[i] of 32 bytes. */
+static EFF_ALWAYS_INLINE Y stair_bytes(const Shared *s, Y i)
+{
+    const Picks p = picks(_mm256_and_si256(i, _mm256_set1_epi8(63)), 4);
+    const Y v = lookup(s->table, &p, 4);
+    if (none_of(i, 0xc0))
+        return v;
+    const Y bit6 = _mm256_add_epi8(i, i);
+    const Y lo = _mm256_blendv_epi8(v, lookup(s->table + 4, &p, 4), bit6);
+    if (none_of(i, 0x80))
+        return lo;
+    const Y hi = _mm256_blendv_epi8(lookup(s->table + 8, &p, 4), lookup(s->table + 12, &p, 4), bit6);
+    return _mm256_blendv_epi8(lo, hi, i);
 }
 
 /* g of the staircase, of words a >= 0. */
 static EFF_ALWAYS_INLINE Words stair(const Shared *s, Words a)
 {
     const Y none = _mm256_setzero_si256();
-    const Y i = _mm256_packus_epi16(_mm256_srl_epi16(a.p01, s->h), _mm256_srl_epi16(a.p23, s->h));
-    const Picks p = picks(_mm256_and_si256(i, _mm256_set1_epi8(63)));
-    const Y bit6 = _mm256_add_epi8(i, i);
-    const Y lo = _mm256_blendv_epi8(lookup64(s->table, &p), lookup64(s->table + 4, &p), bit6);
-    const Y hi = _mm256_blendv_epi8(lookup64(s->table + 8, &p), lookup64(s->table + 12, &p), bit6);
-    const Y g = _mm256_blendv_epi8(lo, hi, i);
+    const Y g = stair_bytes(s, _mm256_packus_epi16(_mm256_srl_epi16(a.p01, s->h), _mm256_srl_epi16(a.p23, s->h)));
     Words w = {_mm256_unpacklo_epi8(g, none), _mm256_unpackhi_epi8(g, none)};
     if (s->g_shift > 0)
         w = (Words){_mm256_sll_epi16(w.p01, s->up), _mm256_sll_epi16(w.p23, s->up)};
     return w;
+}
+
+/* Bytes of 32 knots and slopes. */
+typedef struct Knots {
+    Y knot_lo, knot_hi, slope_lo, slope_hi;
+} Knots;
+
+static EFF_ALWAYS_INLINE Knots knots(const Shared *s, Y i, int n_slices)
+{
+    const Picks p = picks(i, n_slices);
+    return (Knots){lookup(s->table, &p, n_slices), lookup(s->table + 4, &p, n_slices),
+                   lookup(s->table + 8, &p, n_slices), lookup(s->table + 12, &p, n_slices)};
 }
 
 static EFF_ALWAYS_INLINE Y interp_at(const Shared *s, Y b, Y knot, Y slope)
@@ -199,12 +232,11 @@ static EFF_ALWAYS_INLINE Y interp_at(const Shared *s, Y b, Y knot, Y slope)
 static EFF_ALWAYS_INLINE Words interp(const Shared *s, Words a)
 {
     const Words b = {_mm256_min_epi16(a.p01, s->last), _mm256_min_epi16(a.p23, s->last)};
-    const Picks p = picks(_mm256_packus_epi16(_mm256_srl_epi16(b.p01, s->h), _mm256_srl_epi16(b.p23, s->h)));
-    const Y knot_lo = lookup64(s->table, &p), knot_hi = lookup64(s->table + 4, &p);
-    const Y slope_lo = lookup64(s->table + 8, &p), slope_hi = lookup64(s->table + 12, &p);
+    const Y i = _mm256_packus_epi16(_mm256_srl_epi16(b.p01, s->h), _mm256_srl_epi16(b.p23, s->h));
+    const Knots k = none_of(i, 0x30) ? knots(s, i, 1) : none_of(i, 0x20) ? knots(s, i, 2) : knots(s, i, 4);
     return (Words){
-        interp_at(s, b.p01, _mm256_unpacklo_epi8(knot_lo, knot_hi), _mm256_unpacklo_epi8(slope_lo, slope_hi)),
-        interp_at(s, b.p23, _mm256_unpackhi_epi8(knot_lo, knot_hi), _mm256_unpackhi_epi8(slope_lo, slope_hi))};
+        interp_at(s, b.p01, _mm256_unpacklo_epi8(k.knot_lo, k.knot_hi), _mm256_unpacklo_epi8(k.slope_lo, k.slope_hi)),
+        interp_at(s, b.p23, _mm256_unpackhi_epi8(k.knot_lo, k.knot_hi), _mm256_unpackhi_epi8(k.slope_lo, k.slope_hi))};
 }
 
 static EFF_ALWAYS_INLINE Words activate(const Shared *s, Mode mode, Words y)

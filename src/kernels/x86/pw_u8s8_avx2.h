@@ -68,16 +68,17 @@ static void pw_pack(void *packed, const int8_t *wgt, int in_ch, int out_ch)
     }
 }
 
-typedef Y Acc[TILE_VECTORS * TILE_PX]; /* [vector][pixel] */
+typedef Y Acc[TILE_PX * TILE_VECTORS]; /* [pixel][vector] */
 
 /*
- * A tile's sums: of the pixels at row[r], over n_fours times four input channels. They start at start[n][r], which is
- * 8 channels' bias, or sums so far, and go to acc[TILE_PX n + r]. `wgt` has 8 output channels, the next are vector_bytes
- * further.
+ * A tile's sums: of pixels at row, row + pitch .., over n_fours times four input channels. Pixel r starts at start[r],
+ * which is the channels' bias, or sums so far, and goes to acc[TILE_VECTORS r] and on. `wgt` has 8 output channels, the
+ * next are vector_bytes further.
  */
 typedef struct Gemm {
-    const uint8_t *row[TILE_PX];
-    const int32_t *start[TILE_VECTORS][TILE_PX];
+    const uint8_t *row;
+    size_t pitch;
+    const int32_t *start[TILE_PX];
     Y *acc;
     const DotWgt *wgt;
     size_t vector_bytes;
@@ -93,15 +94,16 @@ static EFF_ALWAYS_INLINE Y broadcast4(const uint8_t *p)
 
 static EFF_ALWAYS_INLINE void gemm(const Gemm *m, int rows, int vectors)
 {
-    const uint8_t *row[TILE_PX] = {m->row[0], m->row[1], m->row[2], m->row[3]};
+    const uint8_t *row[TILE_PX];
     const char *w = (const char *)m->wgt;
     const size_t vector_bytes = m->vector_bytes, end = m->n_fours * 4 * STEPS;
     Y z[TILE_VECTORS][TILE_PX];
-#pragma GCC unroll 3
-    for (int n = 0; n < vectors; n++) {
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++)
-            z[n][r] = load32(m->start[n][r]);
+    for (int r = 0; r < rows; r++) {
+        row[r] = m->row + (size_t)r * m->pitch;
+#pragma GCC unroll 3
+        for (int n = 0; n < vectors; n++)
+            z[n][r] = load32(m->start[r] + VECTOR_CH * n);
     }
     for (size_t k = 0; k < end; k += 4 * STEPS) {
 #pragma GCC unroll 2
@@ -123,7 +125,7 @@ static EFF_ALWAYS_INLINE void gemm(const Gemm *m, int rows, int vectors)
     for (int n = 0; n < vectors; n++) {
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++)
-            m->acc[TILE_PX * n + r] = z[n][r];
+            m->acc[TILE_VECTORS * r + n] = z[n][r];
     }
 }
 
@@ -209,41 +211,59 @@ static inline int tile_vectors(int v, int end)
     return left == 4 || left == 2 ? 2 : left == 1 ? 1 : TILE_VECTORS;
 }
 
-/*
- * Sums of `rows` pixels in vectors v .. v + n - 1. src[r] is the pixel in the image, at[r] where the tiles read it: in
- * the panel where that is whole, else in the image. bias[r] starts at channel 0. acc as in Gemm.
- */
-static inline void tile_sums(const Layer *l, Y *acc, const uint8_t *const src[TILE_PX],
-                             const uint8_t *const at[TILE_PX], const int32_t *const bias[TILE_PX], int rows, int v,
-                             int n)
+/* Pixels of a tile in the image, the bias of each at channel 0. */
+typedef struct Source {
+    const uint8_t *at;
+    size_t pitch;
+    const int32_t *bias[TILE_PX];
+} Source;
+
+/* What all tiles of a block of channels share; acc as in Gemm. */
+static inline Gemm block_gemm(const Layer *l, Y *acc, const Source *src, int v)
 {
-    Gemm m = {.acc = acc, .vector_bytes = l->vector_bytes, .n_fours = l->depth / 4};
-    m.wgt = (const DotWgt *)((const char *)l->op->packed + (size_t)v * l->vector_bytes);
-    for (int r = 0; r < rows; r++) {
-        m.row[r] = at[r];
-        for (int i = 0; i < n; i++)
-            m.start[i][r] = bias[r] + (v + i) * VECTOR_CH;
-    }
-    gemm_fn *const fn = gemms[n - 1][rows - 1];
-    if (!WIDEN || panel_is_whole(l)) {
-        fn(&m);
-        return;
-    }
+    Gemm m = {.pitch = WIDEN ? l->depth * 2 : src->pitch,
+              .acc = acc,
+              .wgt = (const DotWgt *)((const char *)l->op->packed + (size_t)v * l->vector_bytes),
+              .vector_bytes = l->vector_bytes,
+              .n_fours = l->depth / 4};
+    for (int r = 0; r < TILE_PX; r++)
+        m.start[r] = src->bias[r] + v * VECTOR_CH;
+    return m;
+}
+
+/* Layers of more input channels than a panel takes: part by part. */
+static EFF_NOINLINE void deep_sums(const Layer *l, Gemm m, gemm_fn *fn, const Source *src, int rows)
+{
+    m.pitch = PANEL_IN_CH * 2;
     for (size_t k = 0; k < l->depth; k += PANEL_IN_CH) {
         const size_t n_in = l->depth - k < PANEL_IN_CH ? l->depth - k : PANEL_IN_CH;
-        for (int r = 0; r < rows; r++) {
-            int16_t *to = l->panel + (size_t)r * PANEL_IN_CH;
-            widen(to, src[r] + k, n_in);
-            m.row[r] = (const uint8_t *)to;
-        }
+        for (int r = 0; r < rows; r++)
+            widen(l->panel + (size_t)r * PANEL_IN_CH, src->at + (size_t)r * src->pitch + k, n_in);
+        m.row = in_panel(l, 0);
         m.n_fours = n_in / 4;
         fn(&m);
         m.wgt += n_in * VECTOR_CH;
-        for (int r = 0; r < rows; r++) {
-            for (int i = 0; i < n; i++)
-                m.start[i][r] = (const int32_t *)&acc[TILE_PX * i + r];
-        }
+        for (int r = 0; r < rows; r++)
+            m.start[r] = (const int32_t *)(m.acc + TILE_VECTORS * r);
     }
+}
+
+/* Sums of a tile, whose first pixel is number `at` in the panel where that is whole, and at src->at in the image. */
+static EFF_ALWAYS_INLINE void tile_sums(const Layer *l, Gemm *m, gemm_fn *fn, const Source *src, size_t at, int rows)
+{
+    if (WIDEN && !panel_is_whole(l)) {
+        deep_sums(l, *m, fn, src, rows);
+        return;
+    }
+    m->row = WIDEN ? in_panel(l, at) : src->at;
+    fn(m);
+}
+
+/* Four pixels at vector n. */
+static EFF_ALWAYS_INLINE void four_pixels(Y four[TILE_PX], const Y *acc, int n)
+{
+    for (int r = 0; r < TILE_PX; r++)
+        four[r] = acc[TILE_VECTORS * r + n];
 }
 
 /* ---- NHWC ---- */
@@ -297,24 +317,28 @@ static EFF_ALWAYS_INLINE void nhwc_block(const Nhwc *b, Mode mode, size_t begin,
                                          bool has_weights)
 {
     const EffPwIo *io = b->io;
-    const int32_t *const bias[TILE_PX] = {b->bias, b->bias, b->bias, b->bias};
+    Source src = {io->src + begin * io->src_stride, io->src_stride, {b->bias, b->bias, b->bias, b->bias}};
     Channels ch[TILE_VECTORS];
     Acc acc = {_mm256_setzero_si256()};
+    Gemm m = block_gemm(b->layer, acc, &src, v);
+    Pixels to = {.n = TILE_PX};
     for (int i = 0; i < n; i++)
         ch[i] = load_channels(&b->layer->op->epi, mode, (v + i) * VECTOR_CH, io->dst_u8 != NULL,
                               mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
+    for (int r = 0; r < TILE_PX; r++)
+        to.at[r] = (begin + (size_t)r) * b->stride;
     for (size_t p = begin; p < end; p += TILE_PX) {
-        const uint8_t *src[TILE_PX], *at[TILE_PX];
-        Pixels to = {.n = end - p < TILE_PX ? (int)(end - p) : TILE_PX};
-        for (int r = 0; r < to.n; r++) {
-            src[r] = io->src + (p + (size_t)r) * io->src_stride;
-            at[r] = WIDEN ? in_panel(b->layer, p - begin + (size_t)r) : src[r];
-            to.at[r] = (p + (size_t)r) * b->stride;
-        }
+        to.n = end - p < TILE_PX ? (int)(end - p) : TILE_PX;
         if (has_weights)
-            tile_sums(b->layer, acc, src, at, bias, to.n, v, n);
-        for (int i = 0; i < n; i++)
-            nhwc_store(b, mode, &ch[i], &to, (v + i) * VECTOR_CH, acc + TILE_PX * i);
+            tile_sums(b->layer, &m, gemms[n - 1][to.n - 1], &src, p - begin, to.n);
+        for (int i = 0; i < n; i++) {
+            Y four[TILE_PX];
+            four_pixels(four, acc, i);
+            nhwc_store(b, mode, &ch[i], &to, (v + i) * VECTOR_CH, four);
+        }
+        src.at += TILE_PX * io->src_stride;
+        for (int r = 0; r < TILE_PX; r++)
+            to.at[r] += TILE_PX * b->stride;
     }
 }
 
@@ -383,8 +407,7 @@ typedef struct Quad {
     const Layer *layer;
     const EffPwQuadIo *io;
     const Shared *shared;
-    const uint8_t *src[TILE_PX];    /* image column 0 of the rows from lo on */
-    const int32_t *bias[TILE_PX];   /* of these rows */
+    Source src; /* image column 0 of the rows from lo on */
     uint8_t *dst;                   /* image column 0, channel ch_begin */
     size_t column;                  /* bytes a column */
     int lo, rows;
@@ -410,28 +433,31 @@ static EFF_ALWAYS_INLINE Y zero_quads(const int16_t *zero)
 static EFF_ALWAYS_INLINE void quad_block(const Quad *q, Mode mode, int begin, int end, int v, int n, bool has_weights)
 {
     const EffEpilogue *e = &q->layer->op->epi;
+    Source src = q->src;
     Channels ch[TILE_VECTORS];
     Y zero[TILE_VECTORS];
     Acc acc = {_mm256_setzero_si256()};
+    Gemm m = block_gemm(q->layer, acc + TILE_VECTORS * q->lo, &src, v);
+    gemm_fn *const fn = gemms[n - 1][q->rows - 1];
     for (int i = 0; i < n; i++) {
         ch[i] = load_channels(e, mode, (v + i) * VECTOR_CH, true, ORDER_PAIRS);
         zero[i] = zero_quads(e->zero + (v + i) * VECTOR_CH);
     }
+    src.at += (size_t)begin * q->io->src_stride;
+    uint8_t *dst = q->dst + (size_t)begin * q->column + (size_t)(v * VECTOR_CH - q->io->ch_begin) * 4;
     for (int x = begin; x < end; x++) {
-        const uint8_t *src[TILE_PX], *at[TILE_PX];
-        for (int r = 0; r < q->rows; r++) {
-            src[r] = q->src[r] + (size_t)x * q->io->src_stride;
-            at[r] = WIDEN ? in_panel(q->layer, (size_t)((x - begin) * q->rows + r)) : src[r];
-        }
         if (has_weights)
-            tile_sums(q->layer, acc + q->lo, src, at, q->bias, q->rows, v, n);
-        uint8_t *dst = q->dst + (size_t)x * q->column;
+            tile_sums(q->layer, &m, fn, &src, (size_t)((x - begin) * q->rows), q->rows);
         for (int i = 0; i < n; i++) {
-            Y rows = turn_rows(epilogue_p4c8(q->shared, &ch[i], mode, acc + TILE_PX * i));
+            Y four[TILE_PX];
+            four_pixels(four, acc, i);
+            Y rows = turn_rows(epilogue_p4c8(q->shared, &ch[i], mode, four));
             if (q->rows < TILE_PX)
                 rows = _mm256_blendv_epi8(rows, zero[i], q->outside);
-            store32(dst + (size_t)((v + i) * VECTOR_CH - q->io->ch_begin) * 4, rows);
+            store32(dst + i * VECTOR_BYTES, rows);
         }
+        src.at += q->io->src_stride;
+        dst += q->column;
     }
 }
 
@@ -453,7 +479,8 @@ static EFF_ALWAYS_INLINE void quad_columns(const Quad *q, Mode mode)
     for (int x = io->col_begin, end; x < io->col_end; x = end) {
         end = io->col_end - x < at_once ? io->col_end : x + at_once;
         for (int i = 0; WIDEN && panel_is_whole(l) && i < (end - x) * q->rows; i++)
-            widen(l->panel + (size_t)i * l->depth, q->src[i % q->rows] + (size_t)(x + i / q->rows) * io->src_stride,
+            widen(l->panel + (size_t)i * l->depth,
+                  q->src.at + (size_t)(i % q->rows) * q->src.pitch + (size_t)(x + i / q->rows) * io->src_stride,
                   l->depth);
         for (int v = first, n; v < last; v += n) {
             n = tile_vectors(v, last);
@@ -488,10 +515,11 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
             continue;
         }
         uint32_t outside = 0;
+        q.src.at = io->src + (size_t)(top + lo - row0) * io->src_row_stride;
+        q.src.pitch = io->src_row_stride;
         for (int r = 0; r < TILE_PX; r++) {
             const int row = lo + r < hi ? top + lo + r - row0 : 0;
-            q.src[r] = io->src + (size_t)row * io->src_row_stride;
-            q.bias[r] = io->row_bias ? io->row_bias[row] : op->epi.bias;
+            q.src.bias[r] = io->row_bias ? io->row_bias[row] : op->epi.bias;
             outside |= r >= lo && r < hi ? 0 : (uint32_t)255 << (8 * r);
         }
         q.outside = _mm256_set1_epi32((int32_t)outside);
