@@ -216,7 +216,7 @@ static ExitCode measure(const Args *a, const Model *m, int n_threads, int n_fram
             for (int i = 0; i < n_frames; i++)
                 eff_session_run(s, inputs[i % N_INPUTS], logits);
             profile = (Profile){.steps = eff_session_times(s), .n_steps = m->info->n_steps};
-            eff_cpu_peak(&profile.peak);
+            st = eff_cpu_peak(&profile.peak, m->info->cpu);
         }
     }
     const ExitCode code = st == EFF_OK ? report(a, m, &t, profile.steps != NULL ? &profile : NULL,
