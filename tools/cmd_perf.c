@@ -29,7 +29,7 @@ static const Option options[] = {
     {"seconds", 's', "S", "time for about S seconds instead", COMPLETES_NOTHING},
     {"compare", 0, "OLD.json", "exit with 3 when slower than this --json report beyond the noise", COMPLETES_FILE},
     {"no-check", 0, NULL, "do not run a picture in plain C to check the logits", COMPLETES_NOTHING},
-    {"profile", 'p', NULL, "fastest time of each step, MACs a cycle, share of the VNNI peak", COMPLETES_NOTHING},
+    {"profile", 'p', NULL, "fastest time of each step, MACs a cycle, share of the peak", COMPLETES_NOTHING},
     {"unfused", 0, NULL, "run the steps one by one, every tensor whole in memory", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object; doc/perf.md has its keys", COMPLETES_NOTHING},
     {0}};
@@ -495,7 +495,7 @@ static EffStatus run_profile(Profile *out, EffSession **session, const Subject *
         eff_session_run(*session, inputs->pixels[i % TIMING_INPUTS], logits);
     if (st == EFF_OK) {
         out->times = eff_session_times(*session, &out->n_times);
-        eff_cpu_peak(&out->peak);
+        st = eff_cpu_peak(&out->peak, s->model.info->cpu);
     }
     eff_free(logits);
     return st;

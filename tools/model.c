@@ -26,7 +26,7 @@ const Option model_options[] = {
     {0}};
 
 const Option cpu_option[] = {
-    {"cpu", 0, "LEVEL", "c, avx2, avx512vnni or avx512vbmi (default: the best of this CPU)", COMPLETES_NOTHING},
+    {"cpu", 0, "LEVEL", "c, avx2, avxvnni, avx512vnni, avx512vbmi (default: the best here)", COMPLETES_NOTHING},
     {"float", 0, NULL, "the default model in float instead of int8", COMPLETES_NOTHING},
     {0}};
 

@@ -92,12 +92,13 @@ const EffStepTime *eff_session_times(const EffSession *s, size_t *n);
  */
 EffStatus eff_model_verify(const char *path);
 
-/** What one core of this machine can do, measured in some milliseconds. */
+/** What one core of this machine can do at a CPU level, measured in some milliseconds. */
 typedef struct EffPeak {
     double hz;         /**< clock */
-    double macs_per_s; /**< u8 x s8 multiply-accumulates of its dot-product instructions; 0 where it has none */
+    double macs_per_s; /**< exact u8 x s8 multiply-accumulates by the level's instructions; 0 for plain C */
 } EffPeak;
-void eff_cpu_peak(EffPeak *out);
+/** @param cpu  as in eff_model_open(). @return EFF_OK, or EFF_ERR_ARG or _UNSUPPORTED for `cpu`. */
+EffStatus eff_cpu_peak(EffPeak *out, const char *cpu);
 
 /** Whether a file starts as a compiled model does (its first 8 bytes). */
 int eff_model_is_bin(const void *data, size_t size);

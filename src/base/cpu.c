@@ -22,8 +22,9 @@ static const Level levels[] = {
     {"c", 0, 0},
     {"avx2", EFF_CPU_AVX2, EFF_CPU_YMM_HALVES},
     {"avxvnni", EFF_CPU_AVX2 | EFF_CPU_AVXVNNI, 0},
-    {"avx512vnni", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI, EFF_CPU_AVXVNNI},
-    {"avx512vbmi", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI, EFF_CPU_AVXVNNI},
+    {"avx512vl", EFF_CPU_AVX2 | EFF_CPU_AVX512VL, EFF_CPU_AVXVNNI},
+    {"avx512vnni", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI, EFF_CPU_AVXVNNI | EFF_CPU_AVX512VL},
+    {"avx512vbmi", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI, EFF_CPU_AVXVNNI | EFF_CPU_AVX512VL},
 };
 
 #if EFF_ARCH_X86_64
@@ -74,7 +75,7 @@ unsigned eff_cpu_detect(void)
         flags |= EFF_CPU_AVXVNNI;
     const unsigned avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
     if (has(state, XMM_YMM | OPMASK_ZMM) && has(b7, avx512) && has(c7, bit_AVX512VNNI)) {
-        flags |= EFF_CPU_AVX512VNNI;
+        flags |= EFF_CPU_AVX512VL | EFF_CPU_AVX512VNNI;
         if (has(c7, bit_AVX512VBMI | bit_AVX512VBMI2))
             flags |= EFF_CPU_AVX512VBMI;
     }

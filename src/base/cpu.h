@@ -12,8 +12,9 @@
 enum {
     EFF_CPU_AVX2 = 1u << 0,       /**< AVX2 and FMA */
     EFF_CPU_AVXVNNI = 1u << 1,    /**< vpdpbusd on ymm in VEX encoding */
-    EFF_CPU_AVX512VNNI = 1u << 2, /**< AVX-512 F, BW, DQ, VL and VNNI */
-    EFF_CPU_AVX512VBMI = 1u << 3, /**< AVX-512 VBMI and VBMI2 */
+    EFF_CPU_AVX512VL = 1u << 2,   /**< vpdpbusd on ymm in EVEX encoding; the CPU has what AVX512VNNI needs too */
+    EFF_CPU_AVX512VNNI = 1u << 3, /**< AVX-512 F, BW, DQ, VL and VNNI */
+    EFF_CPU_AVX512VBMI = 1u << 4, /**< AVX-512 VBMI and VBMI2 */
     EFF_CPU_YMM_HALVES = 1u << 8  /**< runs a 256-bit instruction as two of 128 bits */
 };
 
@@ -21,8 +22,11 @@ enum {
 unsigned eff_cpu_detect(void);
 
 /**
- * Look a level up by name: c, avx2, avxvnni, avx512vnni, avx512vbmi. A level includes those before it in that list,
- * except that avx512vnni and avx512vbmi do not need avxvnni (Zen 4 and Cascade Lake lack it).
+ * Look a level up by name: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi. A level includes those before it in that
+ * list, except that none after it needs avxvnni (Zen 4 and Cascade Lake lack it).
+ *
+ * avx512vl is there for tests alone: the code of avxvnni in another encoding, so that CPUs without AVX-VNNI can check
+ * it. Whatever can run it is faster at avx512vnni, which "auto" takes.
  *
  * @param flags  receives the features of the level that this CPU has: a mask for eff_kernels_init(). "auto" gives
  *               all that eff_cpu_detect() found.

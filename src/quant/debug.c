@@ -101,7 +101,7 @@ EffStatus eff_debug_run(EffDebug **out, const EffModel *m, const EffGraph *g, co
     EffReference *reference = NULL;
     EffTensorErrors errors = {0};
     EffDebug *d = eff_calloc(1, sizeof *d);
-    EffStatus st = d != NULL ? eff_reference_create(&reference, g) : eff_fail_nomem(sizeof *d, "the comparison");
+    EffStatus st = d != NULL ? eff_reference_create(&reference, g, NULL) : eff_fail_nomem(sizeof *d, "the comparison");
     if (st == EFF_OK)
         st = eff_compare_tensors(&errors, plan, m, g, reference, pictures, options != NULL ? options : &defaults);
     if (st == EFF_OK)

@@ -16,11 +16,15 @@ static void chain(void)
         EFF_DEPENDENT_ADDS_8(x);
 }
 
-void eff_cpu_peak(EffPeak *out)
+EffStatus eff_cpu_peak(EffPeak *out, const char *cpu)
 {
     EffKernels k;
+    unsigned flags;
     double best_chain = 1e9, best_peak = 1e9;
-    eff_kernels_init(&k, eff_cpu_detect());
+    const EffStatus st = eff_cpu_level_find(&flags, cpu != NULL ? cpu : "auto");
+    if (st != EFF_OK)
+        return st;
+    eff_kernels_init(&k, flags);
     for (int i = 0; i < ROUNDS; i++) { /* the fastest counts: others share the machine */
         double at = eff_now();
         chain();
@@ -34,4 +38,5 @@ void eff_cpu_peak(EffPeak *out)
         best_peak = t < best_peak ? t : best_peak;
     }
     *out = (EffPeak){.hz = CHAIN / best_chain, .macs_per_s = k.peak != NULL ? PEAK_OPS * 64.0 / best_peak : 0};
+    return EFF_OK;
 }

@@ -4,6 +4,8 @@
 
   check_objects.py spills OBJDUMP FILE...      K loops (innermost loops that multiply) keep their accumulators in registers
   check_objects.py baseline OBJDUMP FILE...    no VEX or EVEX instruction outside *_avx*.o: those objects run on every CPU
+  check_objects.py ymm OBJDUMP FILE...         *_avx2.o and *_avxvnni.o have no EVEX instruction and, but for the latter,
+                                               no dot product; *_avx512vl.o has them in EVEX, on ymm
 
 FILE is an object or an archive.
 """
@@ -15,7 +17,8 @@ import sys
 LINE = re.compile(r'^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$')
 SYMBOL = re.compile(r'^[0-9a-f]+ <(.+)>:$')
 SPILL = re.compile(r'[yz]mm\d+.*\(%r[sb]p|\(%r[sb]p[^)]*\).*[yz]mm\d+')
-MULTIPLY = ('vpdpbusd', 'vmulps')
+MULTIPLY = ('vpdpbusd', 'vpmaddwd', 'vmulps')
+RAW = re.compile(r'^\s*[0-9a-f]+:\t([0-9a-f ]+?)\s*\t(.*)$')
 MEMBER = re.compile(r'^(\S+):\s+file format')
 SKIPPED = 77
 
@@ -37,7 +40,7 @@ def functions(objdump, path):
                 yield name, body
             name, body = f'{member}: {symbol.group(1)}', []
             continue
-        found = LINE.match(line)
+        found = LINE.match(line.replace('{vex} ', '').replace('{evex} ', ''))
         if found:
             body.append((int(found.group(1), 16), found.group(2), found.group(3)))
     if body:
@@ -89,6 +92,37 @@ def baseline(objdump, paths):
     return 1 if bad or n == 0 else 0
 
 
+def ymm(objdump, paths):
+    """Of each object of a level on ymm registers: what its instructions are encoded in."""
+    bad = n = 0
+    for path in paths:
+        text = subprocess.run([objdump, '-dw', path], check=True, capture_output=True, text=True).stdout
+        member, dots = path, {}
+        for line in text.splitlines():
+            found = MEMBER.match(line)
+            if found:
+                member = os.path.basename(found.group(1))
+            found = RAW.match(line)
+            level = re.search(r'_(avx128|avx2|avxvnni|avx512vl)\.', member)
+            if not found or not level:
+                continue
+            n += 1
+            level, evex, text_of = level.group(1), found.group(1).startswith('62'), found.group(2)
+            dot = 'vpdpbusd' in text_of
+            if dot:
+                dots[member] = dots.get(member, 0) + 1
+            allowed = {'avx128': not evex and not dot, 'avx2': not evex and not dot, 'avxvnni': not evex,
+                       'avx512vl': not dot or (evex and 'zmm' not in text_of)}[level]
+            if not allowed:
+                bad += 1
+                print(f'{member}: {text_of}')
+        print(f'{os.path.basename(path)}: dot products {dots}')
+        if re.search('avxvnni|avx512vl', path) and not dots:
+            bad += 1
+    print(f'{n} instructions, {bad} of a higher level')
+    return 1 if bad or n == 0 else 0
+
+
 def main():
     if len(sys.argv) < 4:
         print(__doc__, file=sys.stderr)
@@ -97,7 +131,7 @@ def main():
     if not os.path.isfile(objdump):
         print('SKIP: no objdump')
         return SKIPPED
-    return spills(objdump, paths) if mode == 'spills' else baseline(objdump, paths)
+    return {'spills': spills, 'baseline': baseline, 'ymm': ymm}[mode](objdump, paths)
 
 
 if __name__ == '__main__':

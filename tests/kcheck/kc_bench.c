@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the VNNI peak measured in the same run. Layers
+ * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the level's peak measured in the same run. Layers
  * are cut to rows that fit L2, as the runtime cuts them.
  */
 #include "kcheck.h"
@@ -44,13 +44,14 @@ double kc_time(void (*fn)(void *ctx), void *ctx)
 }
 
 typedef struct Machine {
-    double hz, peak; /* multiply-accumulates a cycle; 0 where there is no VNNI */
+    double hz, peak; /* multiply-accumulates a cycle; 0 for plain C */
 } Machine;
 
-static Machine measure_machine(void)
+static Machine measure_machine(const char *cpu)
 {
     EffPeak p;
-    eff_cpu_peak(&p);
+    if (eff_cpu_peak(&p, cpu) != EFF_OK)
+        abort();
     return (Machine){.hz = p.hz, .peak = p.macs_per_s / p.hz};
 }
 
@@ -345,12 +346,12 @@ static void bench_fc(const KCheck *t, const EffKernels *k, const Machine *m, con
 
 void kc_bench(KCheck *t, const EffKernels *k, const char *net)
 {
-    const Machine m = measure_machine();
+    const Machine m = measure_machine(t->level);
     bool found = false;
     if (t->json)
         printf("{\"level\":\"%s\",\"clock_ghz\":%.3f,\"peak_mac_per_cycle\":%.1f}\n", t->level, m.hz / 1e9, m.peak);
     else
-        printf("level %s, clock %.3f GHz, VNNI peak %.1f MAC/cycle\n", t->level, m.hz / 1e9, m.peak);
+        printf("level %s, clock %.3f GHz, peak %.1f MAC/cycle\n", t->level, m.hz / 1e9, m.peak);
     for (size_t i = 0; i < t->shapes.n; i++) {
         const KcShape *s = &t->shapes.items[i];
         if (strcmp(s->net, net) != 0)

@@ -4,6 +4,7 @@
  * Inputs are hostile, and end at an unmapped page.
  */
 #include "kcheck.h"
+#include "base/compiler.h"
 #include "base/cpu.h"
 
 #include <inttypes.h>
@@ -13,8 +14,8 @@
 
 static const char usage[] =
     "usage: kcheck [options]\n"
-    "  --cpu LEVEL    check up to this level only: c, avx2, avxvnni, avx512vnni, avx512vbmi (default: all this CPU "
-    "has)\n"
+    "  --cpu LEVEL    check up to this level only: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi (default: all "
+    "this CPU has)\n"
     "  --test NAME    one test: pw_u8s8 pw_quads dw_u8s8 stem fc_s16 fc_epilogue quant_s16u8 add_s16 pool_s16 pool_u8\n"
     "                 pw_f32 dw_f32 act_f32 values_f32\n"
     "  --seed S       random cases (default 1)\n"
@@ -23,20 +24,33 @@ static const char usage[] =
     "  --bench [NET]  time the layers of a network instead (default b0), at the level of --cpu\n"
     "  --json         one JSON object a line\n";
 
-static void check_level(KCheck *t, unsigned flags)
+static void check_level(KCheck *t, const EffKernels *k)
 {
+    kc_test_pw(t, k);
+    kc_test_dw(t, k);
+    kc_test_stem(t, k);
+    kc_test_fc(t, k);
+    kc_test_elementwise(t, k);
+    kc_test_f32(t, &k->f32);
+}
+
+/* Most machines lack AVX-VNNI: its kernels, all but the dot product, are checked wherever AVX2 runs. */
+static void check_emulated(KCheck *t, unsigned flags)
+{
+#if EFF_ARCH_X86_64
     EffKernels k;
-    if (flags & EFF_CPU_AVX2) { /* a hint, not a need: kernels for both kinds of CPU run here */
-        eff_kernels_init(&k, flags ^ EFF_CPU_YMM_HALVES);
-        kc_test_f32(t, &k.f32);
-    }
-    eff_kernels_init(&k, flags);
-    kc_test_pw(t, &k);
-    kc_test_dw(t, &k);
-    kc_test_stem(t, &k);
-    kc_test_fc(t, &k);
-    kc_test_elementwise(t, &k);
-    kc_test_f32(t, &k.f32);
+    if ((flags & EFF_CPU_AVX2) == 0)
+        return;
+    eff_kernels_init(&k, EFF_CPU_AVX2);
+    k.pw_u8s8 = kc_pw_emulated_avx2;
+    k.dw_u8s8 = kc_dw_emulated_avx2;
+    t->level = "emulated";
+    t->cpu = "avx2";
+    check_level(t, &k);
+#else
+    (void)t;
+    (void)flags;
+#endif
 }
 
 /* Level by level, lowest first: a kernel is checked at the first level that has it. */
@@ -50,9 +64,16 @@ static void check_levels(KCheck *t, unsigned allowed)
                        (flags & ~allowed) != 0 ? "above --cpu" : "this CPU lacks it");
             continue;
         }
-        t->level = eff_cpu_level_at(i);
-        check_level(t, flags);
+        EffKernels k;
+        t->level = t->cpu = eff_cpu_level_at(i);
+        if (flags & EFF_CPU_AVX2) { /* a hint, not a need: kernels for both kinds of CPU run here */
+            eff_kernels_init(&k, flags ^ EFF_CPU_YMM_HALVES);
+            kc_test_f32(t, &k.f32);
+        }
+        eff_kernels_init(&k, flags);
+        check_level(t, &k);
     }
+    check_emulated(t, allowed);
 }
 
 int main(int argc, char **argv)

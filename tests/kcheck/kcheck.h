@@ -53,6 +53,7 @@ typedef struct KCheck {
     const char *only; /* name of the one test to run, or NULL */
     const char *program;
     const char *level;
+    const char *cpu; /* that reaches it, for the rerun line */
     bool json;
     KcShapes shapes;
 
@@ -121,5 +122,9 @@ double kc_time(void (*fn)(void *ctx), void *ctx);
 void kc_bench(KCheck *t, const EffKernels *k, const char *net);
 /* The float kernels, beside plain C. */
 void kc_bench_f32(KCheck *t, const EffKernelsF32 *k, const char *net);
+
+/* x86 only, for CPUs with AVX2: what the VNNI levels on ymm registers run, with an emulated dot product. */
+extern const EffPwKernel kc_pw_emulated_avx2;
+extern const EffDwKernel kc_dw_emulated_avx2;
 
 #endif

@@ -2,6 +2,33 @@
 /* The x86 levels' entries in the table. Compiled for the baseline: it names kernels, and runs none. */
 #include "kernels/levels.h"
 
+void eff_kernels_init_avx2(EffKernels *k)
+{
+    k->pw_u8s8 = eff_pw_u8s8_4x24_avx2;
+    k->dw_u8s8 = eff_dw_u8s8_8x8_avx2;
+    k->fc_s16 = eff_fc_s16_avx2;
+    k->fc_epilogue = eff_fc_epilogue_avx2;
+    k->quant_s16u8 = eff_quant_s16u8_avx2;
+    k->add_s16 = eff_add_s16_avx2;
+    k->pool_s16 = eff_pool_s16_avx2;
+    k->pool_u8 = eff_pool_u8_avx2;
+    k->peak = eff_peak_avx2;
+}
+
+void eff_kernels_init_avxvnni(EffKernels *k)
+{
+    k->pw_u8s8 = eff_pw_u8s8_4x24_avxvnni;
+    k->dw_u8s8 = eff_dw_u8s8_8x8_avxvnni;
+    k->peak = eff_peak_avxvnni;
+}
+
+void eff_kernels_init_avx512vl(EffKernels *k)
+{
+    k->pw_u8s8 = eff_pw_u8s8_4x24_avx512vl;
+    k->dw_u8s8 = eff_dw_u8s8_8x8_avx512vl;
+    k->peak = eff_peak_avx512vl;
+}
+
 void eff_kernels_init_avx512vnni(EffKernels *k)
 {
     k->pw_u8s8 = eff_pw_u8s8_12x32_avx512vnni;
