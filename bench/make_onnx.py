@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a float ONNX model of a network of make_shapes.py, with seeded random weights and BatchNorm folded, as exporters
-leave it (NCHW, SiLU as Sigmoid and Mul): something for other engines to run when only their speed is of interest.
+"""Writes a float ONNX model of a network of make_shapes.py, with seeded random weights and BatchNorm folded, as
+exporters leave it (NCHW, SiLU as Sigmoid and Mul): something for other engines to run when only their speed is of interest.
 
 Usage: make_onnx.py NET OUT.onnx [SIZE], for example: make_onnx.py b0 b0.onnx 224. Needs the packages numpy and onnx.
 """
@@ -68,8 +68,9 @@ def build(net, size):
                 x = m.node('Add', [x, block[0]])
             block = None
     m.nodes[-1].output[0] = 'logits'
-    graph = helper.make_graph(m.nodes, net, [helper.make_tensor_value_info('input', TensorProto.FLOAT, [1, 3, size, size])],
-                              [helper.make_tensor_value_info('logits', TensorProto.FLOAT, [1, 1000])], m.weights)
+    src = helper.make_tensor_value_info('input', TensorProto.FLOAT, [1, 3, size, size])
+    dst = helper.make_tensor_value_info('logits', TensorProto.FLOAT, [1, 1000])
+    graph = helper.make_graph(m.nodes, net, [src], [dst], m.weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=9)
 
 
