@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Float kernels, behind a table of their own (EffKernelsF32, a part of EffKernels). Plain C fills every entry and is the
- * reference for the rest.
+ * Float kernels, behind a table of their own (EffKernelsF32, a part of EffKernels). Plain C fills every entry and is
+ * the reference for the rest.
  *
  * Every CPU level gives the bits of plain C: each output is one sum in one fixed order (bias first, then taps and input
  * channels upwards), a multiply and an add rounded separately; no level fuses them. So results, and with them the .bin
@@ -9,7 +9,8 @@
  * bits are is left open.
  *
  * Layouts: activations [h][w][c] without padding; pw weights packed by the pack() of the same entry; dw weights
- * [kh][kw][c]. Nothing needs alignment, nothing outside the arrays is read or written; inputs and outputs do not overlap.
+ * [kh][kw][c]. Nothing needs alignment, nothing outside the arrays is read or written; inputs and outputs do not
+ * overlap.
  */
 #ifndef EFF_KERNELS_F32_H
 #define EFF_KERNELS_F32_H
@@ -29,8 +30,8 @@ typedef enum EffActivation {
 } EffActivation;
 
 /*
- * dst[p][o] = act(bias[o] + sum over i of src[p][i] * wgt[o][i]). src_stride and dst_stride count floats between pixels;
- * bias NULL means 0.
+ * dst[p][o] = act(bias[o] + sum over i of src[p][i] * wgt[o][i]). src_stride and dst_stride count floats between
+ * pixels; bias NULL means 0.
  */
 typedef struct EffPwF32 {
     size_t n_in, n_out, src_stride, dst_stride;
@@ -47,7 +48,8 @@ typedef struct EffPwF32Kernel {
     /* wgt: [n_out][n_in]. */
     void (*pack)(float *packed, const float *wgt, size_t n_in, size_t n_out);
     /* Pixels [0, n_pixels), panels [panel_begin, panel_end). */
-    void (*run)(const EffPwF32 *op, const float *src, float *dst, size_t n_pixels, size_t panel_begin, size_t panel_end);
+    void (*run)(const EffPwF32 *op, const float *src, float *dst, size_t n_pixels, size_t panel_begin,
+                size_t panel_end);
 } EffPwF32Kernel;
 
 /* Depthwise convolution and its activation; taps outside the picture are left out. */
@@ -72,8 +74,10 @@ void eff_sigmoid_f32(float *x, size_t n);
 typedef void eff_add_f32_fn(float *dst, const float *a, const float *b, size_t n);
 /* dst[p][c] = src[p][c] * gate[c] */
 typedef void eff_gate_f32_fn(float *dst, const float *src, const float *gate, size_t n_pixels, size_t n_ch);
-/* dst[c] = the mean over p of src[p][c], summed in double pixel after pixel, for channels [ch_begin, ch_end) of n_ch. */
-typedef void eff_mean_f32_fn(float *dst, const float *src, size_t n_pixels, size_t n_ch, size_t ch_begin, size_t ch_end);
+/* dst[c] = the mean over p of src[p][c], summed in double pixel after pixel, for channels [ch_begin, ch_end) of n_ch.
+ */
+typedef void eff_mean_f32_fn(float *dst, const float *src, size_t n_pixels, size_t n_ch, size_t ch_begin,
+                             size_t ch_end);
 
 typedef struct EffKernelsF32 {
     EffPwF32Kernel pw;

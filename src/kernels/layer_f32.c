@@ -130,8 +130,7 @@ static void im2col_row(const EffConvF32 *op, const float *src, float *row, int y
             if (!inside || end - begin < op->kernel_w)
                 memset(row, 0, width * sizeof *row);
             if (inside && begin < end)
-                memcpy(row + (size_t)begin * c,
-                       src + ((size_t)in_y * (size_t)op->in_w + (size_t)(left + begin)) * c,
+                memcpy(row + (size_t)begin * c, src + ((size_t)in_y * (size_t)op->in_w + (size_t)(left + begin)) * c,
                        (size_t)(end - begin) * c * sizeof *row);
         }
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernels, behind one table of function pointers: the integer ones here, the float ones in f32.h. Plain C fills every entry; a CPU level overwrites what it
- * does better, with the same bits. A kernel, its packing routine and the size of its packed weights travel together.
+ * The kernels, behind one table of function pointers: the integer ones here, the float ones in f32.h. Plain C fills
+ * every entry; a CPU level overwrites what it does better, with the same bits. A kernel, its packing routine and the
+ * size of its packed weights travel together.
  *
  * Common rules
  *   Layout   activations are NHWC; a pixel holds eff_ch_pad(channels) values, the padding written as the zero-padded

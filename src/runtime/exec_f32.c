@@ -45,7 +45,9 @@ void eff_exec_f32(EffRun *r)
         eff_conv_f32_run(k, &r->layer->f32, r->src[0], r->dst[0], pool, (float *)(void *)eff_scratch(r->session, 0),
                          r->session->each_bytes / sizeof(float));
         break;
-    case EFF_STEP_F32_POOL: eff_mean_f32(k, r->dst[0], r->src[0], (size_t)r->in->h * (size_t)r->in->w, n_ch, pool); break;
+    case EFF_STEP_F32_POOL:
+        eff_mean_f32(k, r->dst[0], r->src[0], (size_t)r->in->h * (size_t)r->in->w, n_ch, pool);
+        break;
     case EFF_STEP_F32_ADD: eff_add_f32(k, r->dst[0], r->src[0], r->src[1], n, pool); break;
     case EFF_STEP_F32_MUL: eff_gate_f32(k, r->dst[0], r->src[0], r->src[1], n_pixels, n_ch, pool); break;
     case EFF_STEP_F32_ACT: eff_act_f32(k, (EffActivation)r->step->fact, r->dst[0], r->src[0], n, pool); break;

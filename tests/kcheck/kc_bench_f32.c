@@ -97,8 +97,10 @@ static void bench_dw(const KCheck *t, const EffKernelsF32 *const levels[2], cons
                    .stride = s->stride,
                    .pad_top = s->kernel / 2,
                    .pad_left = s->kernel / 2};
-    const size_t n_ch = (size_t)s->in_ch, n_pixels = (size_t)(rows * s->out_size), taps = (size_t)(s->kernel * s->kernel);
-    float *src = some((size_t)(op.in_h * op.in_w) * n_ch, 2), *wgt = some(taps * n_ch, 1), *dst = some(n_pixels * n_ch, 1);
+    const size_t n_ch = (size_t)s->in_ch, n_pixels = (size_t)(rows * s->out_size),
+                 taps = (size_t)(s->kernel * s->kernel);
+    float *src = some((size_t)(op.in_h * op.in_w) * n_ch, 2), *wgt = some(taps * n_ch, 1),
+          *dst = some(n_pixels * n_ch, 1);
     double seconds[2];
     op.wgt = wgt;
     op.act = strcmp(s->act, "clamp") == 0 ? EFF_ACTIVATION_RELU6 : EFF_ACTIVATION_NONE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kcheck: the float kernels, bit for bit against plain C. The first cases are the layers of our models, cut in height. */
+/* kcheck: the float kernels, bit for bit against plain C. The first cases are the layers of our models, cut in height.
+ */
 #include "kcheck.h"
 
 #include <stdio.h>
@@ -94,10 +95,11 @@ static bool pw_case(KCheck *t, const EffPwF32Kernel *k, int i)
     const size_t src_stride = n_in + (size_t)(kc_chance(t, 30) ? kc_range(t, 1, 9) : 0);
     const size_t dst_stride = n_out + (size_t)(kc_chance(t, 30) ? kc_range(t, 1, 9) : 0);
     const bool has_bias = kc_chance(t, 80);
-    snprintf(t->what, sizeof t->what, "%zu pixels, %zu -> %zu channels, strides %zu %zu, activation %d, bias %d", n_pixels,
-             n_in, n_out, src_stride, dst_stride, (int)act, has_bias);
+    snprintf(t->what, sizeof t->what, "%zu pixels, %zu -> %zu channels, strides %zu %zu, activation %d, bias %d",
+             n_pixels, n_in, n_out, src_stride, dst_stride, (int)act, has_bias);
     KcBuf src = floats((n_pixels - 1) * src_stride + n_in), wgt = floats(n_in * n_out), bias = floats(n_out);
-    KcBuf ref_packed = floats(eff_pw_f32_4x8_c.packed_count(n_in, n_out)), got_packed = floats(k->packed_count(n_in, n_out));
+    KcBuf ref_packed = floats(eff_pw_f32_4x8_c.packed_count(n_in, n_out)),
+          got_packed = floats(k->packed_count(n_in, n_out));
     KcBuf ref = floats((n_pixels - 1) * dst_stride + n_out), got = floats((n_pixels - 1) * dst_stride + n_out);
     fill(t, &src, 3);
     fill(t, &wgt, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Depthwise convolution in float: the body of the AVX2 and the AVX-512 kernel, after vec_f32_*.h has told the width of a
- * vector.
+ * Depthwise convolution in float: the body of the AVX2 and the AVX-512 kernel, after vec_f32_*.h has told the width of
+ * a vector.
  *
  * A tile is some neighbouring columns of an output row; for a vector of channels after the other its sums are made in
  * registers. Each row of the window is walked once: an input column is loaded once and meets the taps that see it. At
@@ -150,7 +150,8 @@ static EFF_NOINLINE void row_any(Tile *t)
             for (int ky = ky_begin; ky < ky_end; ky++) {
                 for (int kx = kx_begin; kx < kx_end; kx++) {
                     const size_t pixel = (size_t)(top + ky) * (size_t)op->in_w + (size_t)(left + kx);
-                    acc += load(t->src + pixel * n_ch + c) * load(op->wgt + (size_t)(ky * op->kernel_w + kx) * n_ch + c);
+                    acc +=
+                        load(t->src + pixel * n_ch + c) * load(op->wgt + (size_t)(ky * op->kernel_w + kx) * n_ch + c);
                 }
             }
             store(t->dst + c, finish(&t->clamp, acc));

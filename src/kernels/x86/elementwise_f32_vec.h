@@ -9,8 +9,8 @@
 #include <string.h>
 
 /*
- * exp() is a chain of some 80 cycles, too long for a CPU to look beyond its end: GROUP of them go side by side, operation
- * by operation.
+ * exp() is a chain of some 80 cycles, too long for a CPU to look beyond its end: GROUP of them go side by side,
+ * operation by operation.
  */
 enum { GROUP = 4 };
 typedef struct Group {

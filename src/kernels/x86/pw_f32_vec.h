@@ -7,8 +7,8 @@
  * weights. Where loads share the issue slots of arithmetic (Zen), wide and low tiles are best: 3 x 4 vectors with 16
  * registers did 14.8 GMAC/s, 4 x 3 did 14.0, 6 x 2 did 13.2 (Zen 1 at 2.5 GHz).
  *
- * Packed weights: panels of PANEL_VECTORS, the last one of 1 to MAX_VECTORS vectors; [n_in][width] each. Channels beyond
- * n_out are 0.
+ * Packed weights: panels of PANEL_VECTORS, the last one of 1 to MAX_VECTORS vectors; [n_in][width] each. Channels
+ * beyond n_out are 0.
  */
 #ifndef EFF_KERNELS_X86_PW_F32_VEC_H
 #define EFF_KERNELS_X86_PW_F32_VEC_H

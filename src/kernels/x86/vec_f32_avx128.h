@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Vectors of four floats for pw_f32_vec.h, on CPUs that split 256-bit instructions in halves: there they gain nothing from
- * wide ones, and pay more for a wide broadcast.
+ * Vectors of four floats for pw_f32_vec.h, on CPUs that split 256-bit instructions in halves: there they gain nothing
+ * from wide ones, and pay more for a wide broadcast.
  */
 #ifndef EFF_KERNELS_X86_VEC_F32_AVX128_H
 #define EFF_KERNELS_X86_VEC_F32_AVX128_H
