@@ -14,8 +14,8 @@ typedef struct Evaluation {
 
 /* How to run. */
 typedef struct EvaluateOptions {
-    int n_threads; /* pictures at a time; 0: one a CPU */
-    int n_views;   /* of each picture (views.h), at least 1 */
+    int n_threads;          /* pictures at a time; 0: one a CPU */
+    int n_views;            /* of each picture (views.h), at least 1 */
     bool apply_orientation; /* turn pictures as their EXIF says */
     bool fast_decode;       /* see ModelSession */
     bool quiet;             /* no progress line */

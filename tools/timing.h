@@ -25,8 +25,8 @@ typedef struct Workload {
 typedef struct Timing {
     Workload work;
     EffSessionMemory memory; /* of one session */
-    int n_rounds, n_runs; /* of all rounds: pictures, or batches */
-    double *ms;           /* [n_runs], round after round; sorted by timing_finish() */
+    int n_rounds, n_runs;    /* of all rounds: pictures, or batches */
+    double *ms;              /* [n_runs], round after round; sorted by timing_finish() */
     double round_median[TIMING_ROUNDS], round_rate[TIMING_ROUNDS]; /* ms; pictures a second */
     TimeStats stats;
     double rate; /* pictures a second, of all rounds */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the level's peak measured in the same run. Layers
- * are cut to rows that fit L2, as the runtime cuts them.
+ * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the level's peak measured in the same run.
+ * Layers are cut to rows that fit L2, as the runtime cuts them.
  */
 #include "kcheck.h"
 #include "base/compiler.h"

@@ -126,8 +126,8 @@ void kc_end(KCheck *t)
 
 static void print_rerun(KCheck *t)
 {
-    printf("  case %d: %s\n  rerun: %s --cpu %s --test %s --seed %" PRIu64 "\n", t->i_case, t->what, t->program,
-           t->cpu, t->test, t->seed);
+    printf("  case %d: %s\n  rerun: %s --cpu %s --test %s --seed %" PRIu64 "\n", t->i_case, t->what, t->program, t->cpu,
+           t->test, t->seed);
     t->n_failed++;
 }
 

@@ -72,19 +72,19 @@ static inline void emulated_mask_storeu_epi16(void *p, uint32_t mask, __m512i v)
 }
 
 #undef _mm512_madd_epi16 /* the packaged alias is that of the masked form */
-#define _mm512_madd_epi16(a, b)                    simde_mm512_madd_epi16(a, b)
-#define _mm512_srav_epi32(a, b)                    emulated_srav_epi32(a, b)
-#define _mm512_srav_epi64(a, b)                    emulated_srav_epi64(a, b)
-#define _mm512_shrdi_epi32(a, b, n)                emulated_shrdi16_epi32(a, b) /* n is 16 */
-#define _mm512_cvtepi32_epi64(a)                   emulated_cvtepi32_epi64(a, 0)
-#define _mm512_cvtepi16_epi32(a)                   emulated_cvtepi16_epi32(a, 0)
-#define _mm512_cvtepu8_epi32(a)                    emulated_cvtepu8_epi32(a, 0)
-#define _mm512_cvtps_pd(a)                         emulated_cvtps_pd(a, 0)
-#define _mm512_cvtpd_ps(a)                         emulated_cvtpd_ps(a, 0)
-#define _mm512_cvtepi64_epi16(a)                   emulated_cvtepi64_epi16(a, 0)
-#define _mm512_maskz_loadu_epi16(mask, p)          emulated_maskz_loadu_epi16(mask, p)
-#define _mm512_mask_storeu_epi16(p, mask, v)       emulated_mask_storeu_epi16(p, mask, v)
-#define _mm512_mask_srli_epi16(src, mask, a, n)    _mm512_mask_mov_epi16(src, mask, _mm512_srli_epi16(a, n))
+#define _mm512_madd_epi16(a, b)                 simde_mm512_madd_epi16(a, b)
+#define _mm512_srav_epi32(a, b)                 emulated_srav_epi32(a, b)
+#define _mm512_srav_epi64(a, b)                 emulated_srav_epi64(a, b)
+#define _mm512_shrdi_epi32(a, b, n)             emulated_shrdi16_epi32(a, b) /* n is 16 */
+#define _mm512_cvtepi32_epi64(a)                emulated_cvtepi32_epi64(a, 0)
+#define _mm512_cvtepi16_epi32(a)                emulated_cvtepi16_epi32(a, 0)
+#define _mm512_cvtepu8_epi32(a)                 emulated_cvtepu8_epi32(a, 0)
+#define _mm512_cvtps_pd(a)                      emulated_cvtps_pd(a, 0)
+#define _mm512_cvtpd_ps(a)                      emulated_cvtpd_ps(a, 0)
+#define _mm512_cvtepi64_epi16(a)                emulated_cvtepi64_epi16(a, 0)
+#define _mm512_maskz_loadu_epi16(mask, p)       emulated_maskz_loadu_epi16(mask, p)
+#define _mm512_mask_storeu_epi16(p, mask, v)    emulated_mask_storeu_epi16(p, mask, v)
+#define _mm512_mask_srli_epi16(src, mask, a, n) _mm512_mask_mov_epi16(src, mask, _mm512_srli_epi16(a, n))
 #endif
 
 #endif

@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-enum { DOT_K = 2 };      /* products a dword */
+enum { DOT_K = 2 };     /* products a dword */
 typedef int16_t DotWgt; /* a weight as it is packed */
 
 /* In assembly: GCC 12 adds products of different steps before the accumulator, and spills for that. */
@@ -36,10 +36,10 @@ static EFF_ALWAYS_INLINE __m256i dot_mem(__m256i acc, __m256i src, const void *w
 static EFF_ALWAYS_INLINE __m256i two_rows(__m256i q0, __m256i q1, __m256i q2, int i)
 {
     const __m256i quad = i < 2 ? q0 : i < 4 ? q1 : q2;
-    const __m256i low = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
-    const __m256i high = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
+    const __m256i low =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+    const __m256i high =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
     return _mm256_shuffle_epi8(quad, i % 2 == 0 ? low : high);
 }
 

@@ -178,7 +178,7 @@ typedef struct Tile {
     const EffDw *op;
     const EffDwIo *io;
     const Shared *shared;
-    const uint8_t *src; /* its first quad, at its first column */
+    const uint8_t *src;  /* its first quad, at its first column */
     size_t quad, column; /* bytes of the source */
     size_t dst;          /* its first pixel, in channels */
     Pixels px[2];        /* its pixels, four at a time, from there */
@@ -213,9 +213,9 @@ static EFF_ALWAYS_INLINE void dw_store(const Tile *t, Mode mode, Form form, int 
         }
         if (io->pool) {
             const long long all = -1;
-            const Y mask[2] = {_mm256_set_epi64x(to->n > 1 ? all : 0, all, to->n > 1 ? all : 0, all),
-                               _mm256_set_epi64x(to->n > 3 ? all : 0, to->n > 2 ? all : 0, to->n > 3 ? all : 0,
-                                                 to->n > 2 ? all : 0)};
+            const Y mask[2] = {
+                _mm256_set_epi64x(to->n > 1 ? all : 0, all, to->n > 1 ? all : 0, all),
+                _mm256_set_epi64x(to->n > 3 ? all : 0, to->n > 2 ? all : 0, to->n > 3 ? all : 0, to->n > 2 ? all : 0)};
             sum = pool_words(sum, y, mask);
         }
     }

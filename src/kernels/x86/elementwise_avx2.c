@@ -29,8 +29,8 @@ static void quant_pixel(const EffQuant *op, const int16_t *src, uint8_t *dst, in
 {
     int c = 0;
     for (; c + 32 <= n; c += 32)
-        store32(dst + c, _mm256_permute4x64_epi64(
-                             _mm256_packus_epi16(quant_16(op, src, c), quant_16(op, src, c + 16)), 0xd8));
+        store32(dst + c,
+                _mm256_permute4x64_epi64(_mm256_packus_epi16(quant_16(op, src, c), quant_16(op, src, c + 16)), 0xd8));
     if (c < n) {
         const Y q = quant_16(op, src, c);
         _mm_storeu_si128((__m128i *)(dst + c),

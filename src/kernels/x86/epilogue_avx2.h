@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The epilogue on AVX2, four pixels by 8 channels at a time. Static, for files of the levels avx2, avxvnni and avx512vl.
+ * The epilogue on AVX2, four pixels by 8 channels at a time. Static, for files of the levels avx2, avxvnni and
+ * avx512vl.
  *
  * Order of words: vpackssdw of pixels p, p + 1 leaves in each 128-bit lane l
  *
@@ -57,7 +58,8 @@ static EFF_ALWAYS_INLINE void store32(void *p, Y y)
 
 /* What all channels share. */
 typedef struct Shared {
-    Y table[SLICES]; /* 16 bytes in both lanes. STAIR: 256 bytes; INTERP: low and high bytes of 64 knots, of 64 slopes */
+    Y table[SLICES]; /* 16 bytes in both lanes. STAIR: 256 bytes; INTERP: low and high bytes of 64 knots, of 64 slopes
+                      */
     Y last;          /* INTERP: (64 << h) - 1 */
     Y floor;         /* LINEAR: 0 for ReLU, else -32768 */
     __m128i h, up;   /* STAIR: h, g_shift; INTERP: h, 15 - h */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The most that the dot-product units can do on ymm registers, in EVEX encoding: twelve independent sums, operands in registers. */
+/* The most that the dot-product units can do on ymm registers, in EVEX encoding: twelve independent sums, operands in
+ * registers. */
 #include "kernels/levels.h"
 
 void eff_peak_avx512vl(long n_ops)

@@ -407,9 +407,9 @@ typedef struct Quad {
     const Layer *layer;
     const EffPwQuadIo *io;
     const Shared *shared;
-    Source src; /* image column 0 of the rows from lo on */
-    uint8_t *dst;                   /* image column 0, channel ch_begin */
-    size_t column;                  /* bytes a column */
+    Source src;    /* image column 0 of the rows from lo on */
+    uint8_t *dst;  /* image column 0, channel ch_begin */
+    size_t column; /* bytes a column */
     int lo, rows;
     Y outside; /* 255 in bytes of rows that are not in the image */
 } Quad;
@@ -417,8 +417,8 @@ typedef struct Quad {
 /* Bytes of P4C8 to row quads. */
 static EFF_ALWAYS_INLINE Y turn_rows(Y p4c8)
 {
-    return _mm256_shuffle_epi8(p4c8, _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14,
-                                                                               3, 7, 11, 15)));
+    return _mm256_shuffle_epi8(
+        p4c8, _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)));
 }
 
 /* Zero points of 8 channels as row quads: a byte below 256 times 0x01010101. */
@@ -475,7 +475,8 @@ static EFF_ALWAYS_INLINE void quad_columns(const Quad *q, Mode mode)
     const EffPwQuadIo *io = q->io;
     const Layer *l = q->layer;
     const int at_once = (int)(pixels_at_once(l) / (size_t)q->rows);
-    const int first = io->ch_begin / VECTOR_CH, all = io->ch_end / VECTOR_CH, last = all < l->n_vectors ? all : l->n_vectors;
+    const int first = io->ch_begin / VECTOR_CH, all = io->ch_end / VECTOR_CH,
+              last = all < l->n_vectors ? all : l->n_vectors;
     for (int x = io->col_begin, end; x < io->col_end; x = end) {
         end = io->col_end - x < at_once ? io->col_end : x + at_once;
         for (int i = 0; WIDEN && panel_is_whole(l) && i < (end - x) * q->rows; i++)
