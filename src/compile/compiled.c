@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "compile/lower.h"
+#include "compile/tune.h"
 #include "format/bin.h"
 #include "quant/report.h"
 
@@ -130,6 +131,7 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         return eff_fail(EFF_ERR_ARG, "no pictures to calibrate on; name a folder that holds some");
     EffReference *reference = NULL;
     EffRanges ranges = {0};
+    EffTuning tuning = {0};
     EffCompiled *c = NULL;
     size_t n_choices = 0;
     Some some;
@@ -146,9 +148,14 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         st = eff_choose_activations(choices, n_choices, g, reference, &part, o);
     }
     if (st == EFF_OK)
-        st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices);
+        st = eff_tuning_create(&tuning, g);
+    if (st == EFF_OK)
+        st = eff_tune(&tuning, g, reference, &ranges, choices, n_choices, pictures, o);
+    if (st == EFF_OK)
+        st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices, &tuning);
     if (st == EFF_OK)
         st = measure(c, g, reference, pictures, o, choices, n_choices);
+    eff_tuning_free(&tuning, g);
     eff_free(choices);
     eff_ranges_free(&ranges);
     eff_reference_free(reference);

@@ -47,7 +47,7 @@ void eff_session_destroy(EffSession *s)
     eff_free(s);
 }
 
-static void *tensor_data(EffSession *s, int tensor)
+void *eff_session_tensor(EffSession *s, int tensor)
 {
     if (tensor == EFF_PLAN_NONE)
         return NULL;
@@ -63,12 +63,18 @@ static void run_step(EffSession *s, int index)
                   .layer = &s->model->layers[index],
                   .in = &plan->tensors[step->in[0]],
                   .to = eff_step_output(plan, step),
-                  .src = {tensor_data(s, step->in[0]), tensor_data(s, step->in[1])},
-                  .dst = {tensor_data(s, step->out[0]), tensor_data(s, step->out[1])}};
+                  .src = {eff_session_tensor(s, step->in[0]), eff_session_tensor(s, step->in[1])},
+                  .dst = {eff_session_tensor(s, step->out[0]), eff_session_tensor(s, step->out[1])}};
     if (step->op < EFF_STEP_F32_INPUT)
         eff_exec_int8(&run);
     else
         eff_exec_f32(&run);
+}
+
+void eff_session_run_steps(EffSession *s, int begin, int end)
+{
+    for (int i = begin; i < end; i++)
+        run_step(s, i);
 }
 
 void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits, eff_step_tap_fn *tap, void *ctx)
@@ -87,10 +93,10 @@ void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits,
         for (int k = 0; tap != NULL && k < 2; k++) {
             const int out = plan->steps[i].out[k];
             if (out != EFF_PLAN_NONE)
-                tap(ctx, i, &plan->tensors[out], tensor_data(s, out));
+                tap(ctx, i, &plan->tensors[out], eff_session_tensor(s, out));
         }
     }
-    memcpy(logits, tensor_data(s, plan->output), (size_t)plan->n_classes * sizeof *logits);
+    memcpy(logits, eff_session_tensor(s, plan->output), (size_t)plan->n_classes * sizeof *logits);
 }
 
 void eff_session_run(EffSession *s, const uint8_t *pixels, float *logits)
