@@ -409,6 +409,9 @@ static EffStatus tune_step(const Tuner *t, int step, int conv)
 {
     EffPlan plan = {0};
     EffModel *model = NULL;
+    const EffShape out = shape_of(t->g, conv);
+    if (t->g->nodes[conv].in[0] == t->g->input && (out.h <= 4 || out.w <= 4))
+        return EFF_OK; /* a first layer that is all border: rounded plainly */
     Layer l = {.g = t->g, .index = step, .n_pictures = eff_prefix_n_pictures(t->prefix)};
     EffStatus st = lower(t, &plan, conv, conv);
     if (st != EFF_OK)
