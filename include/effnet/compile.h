@@ -185,7 +185,7 @@ typedef struct EffQuantizeOptions {
     int n_threads;   /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
     size_t n_report; /**< pictures that the report's errors are measured on; 0 means 32 */
     int no_gptq;        /**< 1: round the weights, do not choose them; then the next two do not matter */
-    int no_aim;         /**< 1: choose integers for the network's weights, do not move those first */
+    int with_aim;       /**< 1: first move the weights towards the float output on the quantized inputs */
     int no_unit_search; /**< 1: depthwise weights keep the smallest unit that holds them */
     int no_migration;   /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
     /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */

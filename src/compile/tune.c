@@ -318,7 +318,7 @@ static EffStatus tune_pw(const Tuner *t, const Layer *l)
     }
     if (st == EFF_OK)
         st = own(conv, numbers);
-    if (st == EFF_OK && !t->options->no_aim) {
+    if (st == EFF_OK && t->options->with_aim) {
         st = eff_moments_create(&m, cov, n_in, damping_to_aim(n_in, l->samples.n), pool);
         if (st == EFF_OK)
             st = eff_moments_aim(&m, conv->scaled, cross, n_out, pool);
@@ -358,7 +358,7 @@ static EffStatus tune_dw(const Tuner *t, Layer *l)
     const size_t n_samples = l->n_positions * l->n_pictures;
     EffDwRounding r = {.m = m, .f_unit = l->f_unit, .damping = damping_to_aim(taps, n_samples), .q_max = 127};
     EffStatus st = own(conv, numbers);
-    if (st == EFF_OK && !t->options->no_aim)
+    if (st == EFF_OK && t->options->with_aim)
         eff_dw_aim(&r, conv->scaled, pool);
     r.damping = damping_to_round(taps, n_samples);
     if (st == EFF_OK)
