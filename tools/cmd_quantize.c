@@ -66,6 +66,10 @@ static const Option quantize_options[] = {
     {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
     {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
     {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
+    {"no-gptq", 0, NULL, "round the weights instead of choosing them by the pictures (quick)", COMPLETES_NOTHING},
+    {"with-aim", 0, NULL, "move weights towards the float output before choosing integers", COMPLETES_NOTHING},
+    {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
+    {"no-migration", 0, NULL, "one scale a tensor, not one a channel, before pointwise layers", COMPLETES_NOTHING},
     {"quiet", 'q', NULL, "no progress line, no table", COMPLETES_NOTHING},
     {"json", 0, NULL, "the report as one JSON object", COMPLETES_NOTHING},
     {0}};
@@ -195,8 +199,14 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     const Views views = {.d = d, .n_views = n_views, .pre = spec->arch.pre};
     const EffPictures pictures = views_pictures(&views);
     Phase phase = {.quiet = cli_flag(a, "quiet")};
-    EffQuantizeOptions options = {
-        .n_threads = n_threads, .progress = show_progress, .ctx = &phase, .table_name = cli_value(a, "table")};
+    EffQuantizeOptions options = {.n_threads = n_threads,
+                                  .table_name = cli_value(a, "table"),
+                                  .no_gptq = cli_flag(a, "no-gptq"),
+                                  .with_aim = cli_flag(a, "with-aim"),
+                                  .no_unit_search = cli_flag(a, "no-unit-search"),
+                                  .no_migration = cli_flag(a, "no-migration"),
+                                  .progress = show_progress,
+                                  .ctx = &phase};
     EffCompiled *c = NULL;
     json_t *origin = NULL, *report = NULL;
     char *table = NULL;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "compile/lower.h"
+#include "compile/tune.h"
 #include "format/bin.h"
 #include "quant/report.h"
 #include "quant/table.h"
@@ -150,6 +151,7 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     EffRanges ranges = {0};
     EffTable parsed = {0};
     const EffTable *table = NULL;
+    EffTuning tuning = {0};
     EffCompiled *c = NULL;
     size_t n_choices = 0;
     Some some;
@@ -171,13 +173,18 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK && table != NULL)
         st = eff_table_choose(table, choices, n_choices, g);
     if (st == EFF_OK)
-        st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices);
+        st = eff_tuning_create(&tuning, g);
+    if (st == EFF_OK)
+        st = eff_tune(&tuning, g, reference, &ranges, choices, n_choices, pictures, o);
+    if (st == EFF_OK)
+        st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices, &tuning);
     if (st == EFF_OK && table != NULL)
         st = eff_table_check_types(table, g, &c->plan);
     if (st == EFF_OK)
         st = eff_table_write(&c->table, g, &ranges, choices, n_choices, &c->plan);
     if (st == EFF_OK)
         st = measure(c, g, reference, pictures, o, choices, n_choices);
+    eff_tuning_free(&tuning, g);
     eff_free(choices);
     eff_table_free(&parsed);
     eff_ranges_free(&ranges);

@@ -50,11 +50,33 @@ EffStatus eff_quant_info_describe(EffPlan *plan, EffPlanTensor *tensor, const Ef
     return st;
 }
 
+/* ---- What was decided ---- */
+
+void eff_conv_tuning_free(EffConvTuning *t)
+{
+    eff_free(t->scaled);
+    eff_free(t->acc_min);
+    eff_free(t->q);
+    eff_free(t->bias);
+    *t = (EffConvTuning){0};
+}
+
+void eff_layer_numbers_free(EffLayerNumbers *n)
+{
+    eff_free(n->scaled);
+    eff_free(n->acc_min);
+    eff_free(n->acc_unit);
+    eff_free(n->zero);
+    *n = (EffLayerNumbers){0};
+}
+
 /* ---- Units ---- */
 
 /* Real weight of output o, tap-and-channel k, times the scale of what it multiplies. */
 static double scaled_weight(const EffInt8Layer *l, size_t o, size_t k)
 {
+    if (l->tuning != NULL && l->tuning->scaled != NULL)
+        return l->tuning->scaled[o * l->fan_in + k];
     const size_t per_group = (size_t)(l->conv->in_ch / l->conv->groups);
     const size_t in = per_group == 1 && l->conv->groups > 1 ? o : k % per_group;
     return (double)l->conv->wgt.data[o * l->fan_in + k] * l->in->scale[in];
@@ -70,9 +92,15 @@ EffStatus eff_int8_layer_begin(EffInt8Layer *l)
     if (l->acc_min == NULL || l->acc_unit == NULL || l->shift == NULL)
         return eff_fail_nomem(n_out * sizeof *l->acc_min, "a layer");
     for (size_t o = 0; o < n_out; o++) {
+        if (l->tuning != NULL && l->tuning->acc_min != NULL) {
+            l->acc_min[o] = l->tuning->acc_min[o];
+            continue;
+        }
         double max = 0;
-        for (size_t k = 0; k < l->fan_in; k++)
-            max = fmax(max, fabs(scaled_weight(l, o, k)));
+        for (size_t k = 0; k < l->fan_in && (!l->sketch || l->numbers != NULL); k++) {
+            const double w = fabs(scaled_weight(l, o, k));
+            max = w > max ? w : max;
+        }
         l->acc_min[o] = max / l->wgt_max;
     }
     return EFF_OK;
@@ -209,10 +237,39 @@ static double zero_sum(const EffInt8Layer *l, const int16_t *wgt, size_t o, cons
 
 static int32_t bias_of(const EffInt8Layer *l, const int16_t *wgt, size_t o, const EffBorderCase *inside)
 {
-    const double bias = l->conv->has_bias ? (double)l->conv->bias.data[o] : 0;
+    const double own = l->conv->has_bias ? (double)l->conv->bias.data[o] : 0;
+    const double bias = l->tuning != NULL && l->tuning->bias != NULL ? l->tuning->bias[o] : own;
     const int64_t rounding = l->shift[o] > 0 ? (int64_t)1 << (l->shift[o] - 1) : 0;
     const double exact = bias / l->acc_unit[o] - zero_sum(l, wgt, o, inside);
     return (int32_t)(eff_round_clamp(exact, -(1 << 30), 1 << 30) + rounding);
+}
+
+static EffStatus tell_numbers(const EffInt8Layer *l)
+{
+    const size_t n_out = (size_t)l->conv->out_ch, n = n_out * l->fan_in;
+    const size_t per_group = (size_t)(l->conv->in_ch / l->conv->groups);
+    EffLayerNumbers *to = l->numbers;
+    eff_layer_numbers_free(to);
+    *to = (EffLayerNumbers){.n_out = n_out, .fan_in = l->fan_in};
+    to->scaled = eff_calloc(n, sizeof *to->scaled);
+    to->acc_min = eff_calloc(n_out, sizeof *to->acc_min);
+    to->acc_unit = eff_calloc(n_out, sizeof *to->acc_unit);
+    to->zero = eff_calloc(n_out > l->fan_in ? n_out : l->fan_in, sizeof *to->zero);
+    if (to->scaled == NULL || to->acc_min == NULL || to->acc_unit == NULL || to->zero == NULL) {
+        eff_layer_numbers_free(to);
+        return eff_fail_nomem(n * sizeof *to->scaled, "a layer's numbers");
+    }
+    for (size_t o = 0; o < n_out; o++) {
+        to->acc_min[o] = l->acc_min[o];
+        to->acc_unit[o] = l->acc_unit[o];
+        for (size_t k = 0; k < l->fan_in; k++)
+            to->scaled[o * l->fan_in + k] = scaled_weight(l, o, k);
+    }
+    for (size_t k = 0; k < (l->conv->groups > 1 ? n_out : l->fan_in); k++) {
+        const size_t ch = l->conv->groups > 1 ? k : k % per_group;
+        to->zero[k] = l->stem_mean != NULL ? (double)l->stem_mean[ch] : (double)l->in->zero[ch];
+    }
+    return EFF_OK;
 }
 
 EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, size_t n_cases)
@@ -226,8 +283,11 @@ EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, siz
     if (row == NULL || wide == NULL || narrow == NULL || bias == NULL)
         st = eff_fail_nomem(n_out * l->fan_in * 3, "a layer's weights");
     for (size_t o = 0; o < n_out && st == EFF_OK; o++) {
-        for (size_t k = 0; k < l->fan_in; k++) {
-            row[k] = (int16_t)eff_round_clamp(scaled_weight(l, o, k) / l->acc_unit[o], -l->wgt_max, l->wgt_max);
+        for (size_t k = 0; k < l->fan_in && !l->sketch; k++) {
+            const size_t at = o * l->fan_in + k;
+            row[k] = l->tuning != NULL && l->tuning->q != NULL
+                         ? l->tuning->q[at]
+                         : (int16_t)eff_round_clamp(scaled_weight(l, o, k) / l->acc_unit[o], -l->wgt_max, l->wgt_max);
             wide[o * l->fan_in + k] = row[k];
             narrow[o * l->fan_in + k] = (int8_t)(row[k] < -127 ? -127 : row[k] > 127 ? 127 : row[k]);
         }
@@ -242,6 +302,8 @@ EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, siz
         st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_BIAS], bias, n_sets * n_out * sizeof *bias);
     if (st == EFF_OK)
         st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_SHIFT], l->shift, n_out * sizeof *l->shift);
+    if (st == EFF_OK && l->numbers != NULL)
+        st = tell_numbers(l);
     eff_free(row);
     eff_free(wide);
     eff_free(narrow);

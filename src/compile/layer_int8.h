@@ -20,14 +20,37 @@ void eff_quant_info_free(EffQuantInfo *q);
 /* Set a plan tensor's scale and zero, for reports. */
 EffStatus eff_quant_info_describe(EffPlan *plan, EffPlanTensor *tensor, const EffQuantInfo *q);
 
+/*
+ * What has been decided about a convolution; arrays of n_out or n_out * fan_in entries, NULL where nothing has been.
+ * `scaled` are weights times the scale of what they multiply, so that a sum of weights times input steps is real.
+ */
+typedef struct EffConvTuning {
+    double *scaled;  /* real weights in place of the network's */
+    double *acc_min; /* units of the accumulator to start from, in place of the smallest */
+    int16_t *q;      /* the integers, in place of the rounded weights */
+    double *bias;    /* in place of the network's */
+} EffConvTuning;
+
+/* The numbers of a layer as it was lowered; zero: [fan_in], of a depthwise layer [n_out]. */
+typedef struct EffLayerNumbers {
+    size_t n_out, fan_in;
+    double *scaled, *acc_min, *acc_unit, *zero;
+} EffLayerNumbers;
+
+void eff_conv_tuning_free(EffConvTuning *t);
+void eff_layer_numbers_free(EffLayerNumbers *n);
+
 /* A layer under construction. */
 typedef struct EffInt8Layer {
     EffPlan *plan;
     EffPlanStep step;
     const EffConv *conv;
-    const EffQuantInfo *in; /* of the input's channels; the stem's: scale 1 / std, zero unused */
-    const float *stem_mean; /* [3]: only the stem; its zero points, which are no integers */
-    int wgt_max;            /* largest magnitude of a weight: 127, or 32767 with 16 bits */
+    const EffQuantInfo *in;      /* of the input's channels; the stem's: scale 1 / std, zero unused */
+    const float *stem_mean;      /* [3]: only the stem; its zero points, which are no integers */
+    int wgt_max;                 /* largest magnitude of a weight: 127, or 32767 with 16 bits */
+    const EffConvTuning *tuning; /* NULL: none */
+    EffLayerNumbers *numbers;    /* receives the numbers; NULL: nobody asks */
+    bool sketch;                 /* weights do not matter yet, and are left 0 */
 
     /* Working arrays of the layer, filled by eff_int8_layer_begin(). */
     double *acc_min;  /* [o] smallest unit of the accumulator that the weights allow */

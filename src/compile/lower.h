@@ -3,6 +3,7 @@
 #ifndef EFF_COMPILE_LOWER_H
 #define EFF_COMPILE_LOWER_H
 
+#include "compile/layer_int8.h"
 #include "format/plan.h"
 #include "graph/ir.h"
 #include "quant/activation.h"
@@ -20,9 +21,18 @@ EffStatus eff_lower_f32(EffPlan *plan, const EffGraph *g, bool fuse);
  */
 size_t eff_find_activations(EffActChoice *out, const EffGraph *g, const EffRanges *ranges);
 
-/* An int8 plan of a graph (folded). */
+/* What has been decided, node by node, and what the tuner wants to know about one of them. */
+typedef struct EffTuning {
+    EffConvTuning *convs; /* [n_nodes] */
+    uint8_t *shares;      /* [n_values] 0..4: how much of a channel's own range its u8 form follows, in quarters */
+    int asked;            /* node whose numbers go to `numbers`; -1 */
+    int n_needed;         /* nodes from this one on need no weights yet: they are left 0; 0: all need theirs */
+    EffLayerNumbers numbers;
+} EffTuning;
+
+/* An int8 plan of a graph (folded). `tuning` NULL: weights and biases are rounded. */
 EffStatus eff_lower_int8(EffPlan *plan, const EffGraph *g, const EffRanges *ranges, const EffActChoice *choices,
-                         size_t n_choices);
+                         size_t n_choices, EffTuning *tuning);
 
 /* Name, size, preprocessing and counts of the plan from the graph's; the pixels as tensor 0. */
 EffStatus eff_lower_begin(EffPlan *plan, const EffGraph *g);

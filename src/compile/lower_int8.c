@@ -36,6 +36,7 @@ typedef struct Lower {
     const EffRanges *ranges;
     const EffActChoice *choices;
     size_t n_choices;
+    EffTuning *tuning; /* NULL: none */
     EffPlan *plan;
     Forms *forms;    /* [n_values] */
     unsigned *reads; /* [n_values] */
@@ -151,6 +152,15 @@ static EffPlanStep new_step(const char *name, EffStepOp op, int in_ch, int out_c
     return step;
 }
 
+static void use_tuning(const Lower *l, EffInt8Layer *layer, const EffNode *node)
+{
+    if (l->tuning == NULL)
+        return;
+    layer->tuning = &l->tuning->convs[node_index(l, node)];
+    layer->sketch = l->tuning->n_needed > 0 && node_index(l, node) >= l->tuning->n_needed;
+    layer->numbers = l->tuning->asked == node_index(l, node) ? &l->tuning->numbers : NULL;
+}
+
 /* ---- Convolutions on maps ---- */
 
 /* A convolution with what follows it: an activation, or an addition. */
@@ -203,14 +213,52 @@ static const EffActChoice *find_choice(const Lower *l, const EffNode *conv)
  * range: a clamp keeps channels alike, and what a quiet channel does on other pictures costs more when it is cut off
  * than a bit does (doc/quantization.md).
  */
-static void choose_clamped(EffQuantInfo *q, const EffRange *range)
+static void choose_clamped(EffQuantInfo *q, const EffRange *range, const float *top, bool own)
 {
     const double all = (double)eff_range_max(range);
     for (int c = 0; c < q->c; c++) {
-        const double max = q->per_channel ? fmax((double)range->max[c], all / 2) : all;
+        const double max = own ? fmax((double)range->max[c], all / 2) : (double)top[c];
         q->scale[c] = (max > 0 ? max : 1) / 255;
         q->zero[c] = 0;
     }
+}
+
+/*
+ * What the u8 form of a value has to cover, a channel each: of a pointwise convolution's input between the tensor's
+ * range (share 0) and the channel's own (share 4). The scales go into the convolution's weights.
+ */
+static EffStatus u8_range(Lower *l, int value, float **min, float **max)
+{
+    Forms *forms = &l->forms[value];
+    const EffRange *range = &l->ranges->values[value];
+    const size_t n = (size_t)range->c;
+    const int share = l->tuning != NULL ? l->tuning->shares[value] : 0;
+    const double low = (double)eff_range_min(range), high = (double)eff_range_max(range);
+    *min = eff_calloc(2 * n, sizeof **min);
+    if (*min == NULL)
+        return eff_fail_nomem(2 * n * sizeof **min, "ranges");
+    *max = *min + n;
+    const bool own = forms->quant.per_channel;
+    if (share > 0)
+        forms->quant.per_channel = true;
+    for (size_t c = 0; c < n; c++) {
+        const double span = (double)range->max[c] - (double)range->min[c];
+        if (own) {
+            (*min)[c] = range->min[c];
+            (*max)[c] = range->max[c];
+        } else if (share == 0 || !(span > 0)) {
+            (*min)[c] = (float)low;
+            (*max)[c] = (float)high;
+        } else { /* square roots of square roots, not pow(): the same on every machine */
+            const double root = sqrt(sqrt((high - low) / span));
+            double factor = 1;
+            for (int i = share; i < 4; i++)
+                factor *= root;
+            (*min)[c] = (float)((double)range->min[c] * factor);
+            (*max)[c] = (float)((double)range->max[c] * factor);
+        }
+    }
+    return EFF_OK;
 }
 
 /* Requantization of a convolution: sets out[], the forms of the value, and everything but weights and bias. */
@@ -237,8 +285,12 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
     const bool direct_quads = (reads & READ_DW) && !wants_s16 && layer->step.op != EFF_STEP_DW;
     const EffLayout u8_layout = direct_quads ? EFF_LAYOUT_QUADS : EFF_LAYOUT_NHWC;
 
+    const bool own = forms->quant.per_channel;
+    float *min = NULL, *max = NULL;
+    if (wants_u8 && (st = u8_range(l, value, &min, &max)) != EFF_OK)
+        return st;
     if (clamp && !wants_s16) {
-        choose_clamped(&forms->quant, range);
+        choose_clamped(&forms->quant, range, max, own);
         st = eff_int8_layer_to_u8(layer, &forms->quant, act == EFF_ACTIVATION_RELU6 ? 6.0 : HUGE_VAL);
     } else {
         const EffActChoice *choice = find_choice(l, f->conv);
@@ -248,14 +300,15 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
             f->act != NULL ? eff_choose_frac_bits(before, EFF_MAX_ACT_FRAC_BITS) : group_frac_bits(l, value);
         const int wanted = forms->frac_bits;
         st = eff_int8_layer_to_s16(layer, &forms->frac_bits, kind, act, before);
-        if (st == EFF_OK && forms->frac_bits != wanted && (reads & READ_ADD))
+        if (st == EFF_OK && forms->frac_bits != wanted && (reads & READ_ADD)) {
+            eff_free(min);
             return unsupported(f->conv, "its accumulator is too coarse for the values it is added to");
-        const float min = eff_range_min(range), max = eff_range_max(range); /* of one scale for all channels */
+        }
         if (st == EFF_OK && wants_u8)
-            st = eff_int8_layer_copy_u8(
-                l->plan, &layer->step, &forms->quant, forms->quant.per_channel ? range->min : &min,
-                forms->quant.per_channel ? range->max : &max, (double)eff_range_abs(range), forms->frac_bits);
+            st = eff_int8_layer_copy_u8(l->plan, &layer->step, &forms->quant, min, max, (double)eff_range_abs(range),
+                                        forms->frac_bits);
     }
+    eff_free(min);
     if (st == EFF_OK && wants_u8)
         st = add_tensor(l, &forms->u8, f->last->name, EFF_TENSOR_U8, u8_layout, shape, &forms->quant);
     if (st == EFF_OK && wants_s16)
@@ -332,6 +385,7 @@ static EffStatus lower_stem(Lower *l, const Fused *f)
     layer.step.pad_top = c->pad_top;
     layer.step.pad_left = c->pad_left;
     layer.step.in[0] = 0;
+    use_tuning(l, &layer, f->conv);
     if (st == EFF_OK)
         st = find_cases(&cases, &n_cases, c, in, shape);
     if (st == EFF_OK)
@@ -387,6 +441,7 @@ static EffStatus lower_conv(Lower *l, const EffNode *node)
     if (in->u8 == EFF_PLAN_NONE)
         return unsupported(node, "its input has no 8-bit form");
     EffInt8Layer layer = {.plan = l->plan, .conv = c, .in = &in->quant, .wgt_max = 127};
+    use_tuning(l, &layer, node);
     layer.step = new_step(node->name, depthwise ? EFF_STEP_DW : EFF_STEP_PW, c->in_ch, c->out_ch);
     EffStatus st = EFF_OK;
     if (depthwise) {
@@ -554,7 +609,6 @@ static EffStatus lower_gate(Lower *l, const EffNode *node)
 {
     const Forms *x = &l->forms[node->in[0]], *gate = &l->forms[node->in[1]];
     Forms *out = &l->forms[node->out];
-    const EffRange *range = &l->ranges->values[node->out];
     const EffShape shape = l->g->values[node->out].shape;
     if (x->s16 == EFF_PLAN_NONE || gate->vector == EFF_PLAN_NONE || gate->frac_bits != 15 ||
         l->reads[node->out] != READ_PW)
@@ -563,11 +617,14 @@ static EffStatus lower_gate(Lower *l, const EffNode *node)
     step.in[0] = x->s16;
     step.in[1] = gate->vector;
     EffStatus st = eff_quant_info_alloc(&out->quant, shape.c);
-    const float min = eff_range_min(range), max = eff_range_max(range);
+    float *min = NULL, *max = NULL;
     const double x_range =
         (double)eff_range_abs(&l->ranges->values[node->in[0]]); /* what the shift must not saturate */
     if (st == EFF_OK)
-        st = eff_int8_layer_copy_u8(l->plan, &step, &out->quant, &min, &max, x_range, x->frac_bits);
+        st = u8_range(l, node->out, &min, &max);
+    if (st == EFF_OK)
+        st = eff_int8_layer_copy_u8(l->plan, &step, &out->quant, min, max, x_range, x->frac_bits);
+    eff_free(min);
     if (st == EFF_OK)
         st = add_tensor(l, &out->u8, node->name, EFF_TENSOR_U8, EFF_LAYOUT_NHWC, shape, &out->quant);
     step.out[0] = out->u8;
@@ -617,9 +674,9 @@ size_t eff_find_activations(EffActChoice *out, const EffGraph *g, const EffRange
 }
 
 EffStatus eff_lower_int8(EffPlan *plan, const EffGraph *g, const EffRanges *ranges, const EffActChoice *choices,
-                         size_t n_choices)
+                         size_t n_choices, EffTuning *tuning)
 {
-    Lower l = {.g = g, .ranges = ranges, .choices = choices, .n_choices = n_choices, .plan = plan};
+    Lower l = {.g = g, .ranges = ranges, .choices = choices, .n_choices = n_choices, .tuning = tuning, .plan = plan};
     l.forms = eff_calloc((size_t)g->n_values, sizeof *l.forms);
     l.reads = eff_calloc((size_t)g->n_values, sizeof *l.reads);
     l.consumer = eff_calloc((size_t)g->n_values, sizeof *l.consumer);

@@ -211,6 +211,21 @@ static void run_step(EffReferenceSession *session, const Step *s, float *dst, co
     }
 }
 
+void eff_reference_run_nodes(EffReferenceSession *session, int begin, int end)
+{
+    for (int i = begin; i < end; i++) {
+        const Step *s = &session->ref->steps[i];
+        run_step(session, s, (float *)(session->arena + s->dst), (const float *)(session->arena + s->src[0]),
+                 (const float *)(session->arena + s->src[1]));
+    }
+}
+
+float *eff_reference_value(EffReferenceSession *session, int node)
+{
+    const EffReference *r = session->ref;
+    return (float *)(session->arena + (node < 0 ? r->input_offset : r->steps[node].dst));
+}
+
 void eff_reference_run_tapped(EffReferenceSession *session, const float *src, float *dst, eff_tap_fn *tap, void *ctx)
 {
     const EffReference *r = session->ref;

@@ -102,7 +102,7 @@ void eff_session_destroy(EffSession *s)
 }
 
 /* NULL where there is no tensor, and for those that are local to a group. */
-static void *tensor_data(EffSession *s, int tensor)
+void *eff_session_tensor(EffSession *s, int tensor)
 {
     if (tensor == EFF_PLAN_NONE || (s->tiles != NULL && s->model->local[tensor] != EFF_PLAN_NONE))
         return NULL;
@@ -118,8 +118,8 @@ static EffRun run_of(EffSession *s, int index)
                     .layer = &s->model->layers[index],
                     .in = &plan->tensors[step->in[0]],
                     .to = eff_step_output(plan, step),
-                    .src = {tensor_data(s, step->in[0]), tensor_data(s, step->in[1])},
-                    .dst = {tensor_data(s, step->out[0]), tensor_data(s, step->out[1])}};
+                    .src = {eff_session_tensor(s, step->in[0]), eff_session_tensor(s, step->in[1])},
+                    .dst = {eff_session_tensor(s, step->out[0]), eff_session_tensor(s, step->out[1])}};
 }
 
 /* What runs at a time in this session: where it is not fused, a step. */
@@ -152,6 +152,13 @@ static void run_item(EffSession *s, const EffItem *item)
     eff_exec_group(&group);
 }
 
+void eff_session_run_steps(EffSession *s, int begin, int end)
+{
+    assert(s->tiles == NULL); /* unfused */
+    for (int i = begin; i < end; i++)
+        run_step(s, i);
+}
+
 void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits, eff_step_tap_fn *tap, void *ctx)
 {
     const EffPlan *plan = &s->model->plan;
@@ -170,10 +177,10 @@ void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits,
         for (int k = 0; tap != NULL && k < 2; k++) {
             const int out = plan->steps[item.first].out[k];
             if (out != EFF_PLAN_NONE)
-                tap(ctx, item.first, &plan->tensors[out], tensor_data(s, out));
+                tap(ctx, item.first, &plan->tensors[out], eff_session_tensor(s, out));
         }
     }
-    memcpy(logits, tensor_data(s, plan->output), (size_t)plan->n_classes * sizeof *logits);
+    memcpy(logits, eff_session_tensor(s, plan->output), (size_t)plan->n_classes * sizeof *logits);
 }
 
 void eff_session_run(EffSession *s, const uint8_t *pixels, float *logits)

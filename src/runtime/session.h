@@ -65,6 +65,11 @@ typedef void eff_step_tap_fn(void *ctx, int step, const EffPlanTensor *tensor, c
  *  (eff_session_create_unfused()): otherwise tensors that are local to a group are never whole. */
 void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits, eff_step_tap_fn *tap, void *ctx);
 
+/* Steps [begin, end) alone: the caller has put what they read into the tensors. */
+void eff_session_run_steps(EffSession *s, int begin, int end);
+/* A tensor's bytes in the session; tensor 0: the pixels. */
+void *eff_session_tensor(EffSession *s, int tensor);
+
 /**
  * A tensor as real numbers, by its scales.
  *

@@ -65,7 +65,7 @@ static void lower(EffPlan *plan, const char *name, int size)
         at += 2 * c;
     }
     const size_t n_choices = eff_find_activations(choices, g, &ranges);
-    const EffStatus st = eff_lower_int8(plan, g, &ranges, choices, n_choices);
+    const EffStatus st = eff_lower_int8(plan, g, &ranges, choices, n_choices, NULL);
     if (st != EFF_OK)
         fail_msg("%s: %s", name, eff_last_message());
     free(choices);

@@ -12,6 +12,7 @@
 #include "quant/requantize.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,10 +98,11 @@ static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
     return EFF_OK;
 }
 
-static EffCompiled *quantize(const EffGraph *g, int size, int n_threads)
+/* Choosing weights takes seconds; where that is not the question they are rounded. */
+static EffCompiled *quantize(const EffGraph *g, int size, int n_threads, bool choose)
 {
     const EffPictures pictures = {.n = 6, .get = get_synthetic, .ctx = &size};
-    const EffQuantizeOptions options = {.n_threads = n_threads, .n_report = 3};
+    const EffQuantizeOptions options = {.n_threads = n_threads, .n_report = 3, .no_gptq = !choose};
     EffCompiled *c = NULL;
     assert_int_equal(eff_quantize(&c, g, &pictures, &options), EFF_OK);
     return c;
@@ -126,7 +128,7 @@ static void bytes_do_not_depend_on_threads(void **state)
     static const char *const names[] = {"efficientnet-lite0", "efficientnet-b0"};
     for (size_t i = 0; i < EFF_COUNT(names); i++) {
         EffGraph *g = random_network(names[i], 48);
-        EffCompiled *one = quantize(g, 48, 1), *three = quantize(g, 48, 3);
+        EffCompiled *one = quantize(g, 48, 1, true), *three = quantize(g, 48, 3, true);
         EffBytes a = written(one), b = written(three);
         assert_int_equal(a.size, b.size);
         assert_memory_equal(a.data, b.data, a.size);
@@ -194,7 +196,7 @@ static void logits_are_the_same_at_every_level(void **state)
     uint8_t *photos = load_photos(SIZE);
     for (size_t i = 0; i < EFF_COUNT(names); i++) {
         EffGraph *g = random_network(names[i], SIZE);
-        EffCompiled *int8 = quantize(g, SIZE, 2), *f32 = NULL;
+        EffCompiled *int8 = quantize(g, SIZE, 2, false), *f32 = NULL;
         assert_int_equal(eff_compile_float(&f32, g), EFF_OK);
         const uint64_t wanted = digest(int8, "c", 0, photos, SIZE), wanted_f32 = digest(f32, "c", 1, photos, SIZE);
         int n_levels = 0;
@@ -233,7 +235,7 @@ static void errors_are_small(void **state)
                   {"/blocks/blocks.0/blocks.0.0/se/gate/Sigmoid", 50},
                   {"/blocks/blocks.0/blocks.0.0/se/Mul", 25}};
     EffGraph *g = random_network("efficientnet-b0", 96);
-    EffCompiled *c = quantize(g, 96, 0);
+    EffCompiled *c = quantize(g, 96, 0, false);
     const EffNodeReport *row, *last = NULL;
     size_t n = 0;
     for (; (row = eff_compiled_report(c, n)) != NULL; n++) {
@@ -267,6 +269,14 @@ static int stop_at_once(void *ctx, const char *phase, size_t done, size_t total)
     return done <= total;
 }
 
+static int stop_while_choosing(void *ctx, const char *phase, size_t done, size_t total)
+{
+    int *n_left = ctx;
+    (void)done;
+    (void)total;
+    return strcmp(phase, "choosing weights") == 0 && --*n_left == 0;
+}
+
 static void failures_are_reported(void **state)
 {
     (void)state;
@@ -280,10 +290,14 @@ static void failures_are_reported(void **state)
     const EffPictures good = {.n = 4, .get = get_synthetic, .ctx = &size};
     const EffQuantizeOptions stopped = {.progress = stop_at_once};
     assert_int_equal(eff_quantize(&c, g, &good, &stopped), EFF_ERR_INTERRUPTED);
-    /* One colour only: every range is a point. */
+    /* One colour only: every range is a point, and no input moves. */
     const EffPictures black = {.n = 2, .get = get_nothing};
     assert_int_equal(eff_quantize(&c, g, &black, NULL), EFF_OK);
     eff_compiled_free(c);
+    int n_left = 20;
+    const EffQuantizeOptions stopped_later = {.progress = stop_while_choosing, .ctx = &n_left};
+    assert_int_equal(eff_quantize(&c, g, &good, &stopped_later), EFF_ERR_INTERRUPTED);
+    assert_non_null(strstr(eff_last_message(), "choosing weights"));
     /* Finite in float, but beyond all integers. */
     for (size_t i = 0; i < g->nodes[0].conv.bias.n; i++)
         g->nodes[0].conv.bias.data[i] = -2e12f;
