@@ -108,7 +108,7 @@ static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Subject 
     if (st == EFF_OK && code == EXIT_OK) {
         int size = spec->arch.pre.size;
         const EffPictures pictures = {.n = N_CALIBRATION, .get = get_synthetic, .ctx = &size};
-        const EffQuantizeOptions o = {.n_report = 1};
+        const EffQuantizeOptions o = {.n_report = 1, .no_gptq = 1}; /* speed does not depend on it */
         st = cli_flag(a, "int8") ? eff_quantize(&s->compiled, g, &pictures, &o) : eff_compile_float(&s->compiled, g);
     }
     if (st != EFF_OK)

@@ -59,9 +59,8 @@ EffRequantU8 eff_requantize_u8(double acc_unit_min, double out_scale, double use
 static int exponent(double acc_unit, int frac_bits)
 {
     int e = -96; /* ranges go up to 1e12, and weights may be large too */
-    const double unit = acc_unit * eff_pow2(15 + frac_bits);
-    while (unit * eff_pow2(e) < 16384 && e < 64)
-        e++;
+    for (double unit = acc_unit * eff_pow2(15 + frac_bits + e); unit < 16384 && e < 64; e++)
+        unit *= 2;
     return e;
 }
 

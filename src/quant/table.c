@@ -15,12 +15,16 @@
 enum { VERSION = 1, MAX_WORDS = 6 };
 static const char MAGIC[] = "effnet-table";
 
-/* Values whose channels may be rounded differently: what enters a convolution of a map, or the pooling. */
+/* Values whose channels may be rounded differently: what enters a convolution of a map, or the pooling; and what leaves a
+ * depthwise convolution, whose weights are chosen in units of each channel. */
 static bool has_channels(const EffGraph *g, int value)
 {
     const EffShape s = g->values[value].shape;
     if (s.h == 1 && s.w == 1)
         return false;
+    const int producer = g->values[value].producer;
+    if (producer >= 0 && g->nodes[producer].op == EFF_OP_CONV && eff_conv_is_depthwise(&g->nodes[producer].conv))
+        return true;
     for (int i = 0; i < g->n_nodes; i++) {
         const EffNode *node = &g->nodes[i];
         if (node->in[0] == value && (node->op == EFF_OP_CONV || node->op == EFF_OP_GLOBAL_AVGPOOL))

@@ -34,7 +34,7 @@ static const EffPictures pictures = {.n = 5, .get = get_synthetic};
 
 static EffModel *quantized(const EffGraph *g, const char *table, EffCompiled **c)
 {
-    const EffQuantizeOptions options = {.n_threads = 1, .n_report = 5, .table = table};
+    const EffQuantizeOptions options = {.n_threads = 1, .n_report = 5, .table = table, .no_gptq = 1};
     EffModel *m = NULL;
     assert_int_equal(eff_quantize(c, g, &pictures, &options), EFF_OK);
     assert_int_equal(eff_compiled_model(&m, *c, NULL), EFF_OK);
