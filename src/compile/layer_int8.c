@@ -291,7 +291,7 @@ EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, siz
             wide[o * l->fan_in + k] = row[k];
             narrow[o * l->fan_in + k] = (int8_t)(row[k] < -127 ? -127 : row[k] > 127 ? 127 : row[k]);
         }
-        for (size_t s = 0; s < n_sets; s++)
+        for (size_t s = 0; s < n_sets && !l->sketch; s++)
             bias[s * n_out + o] = bias_of(l, row, o, cases != NULL ? &cases[s] : NULL);
     }
     if (st == EFF_OK && l->wgt_max > 127)

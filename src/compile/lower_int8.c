@@ -152,12 +152,18 @@ static EffPlanStep new_step(const char *name, EffStepOp op, int in_ch, int out_c
     return step;
 }
 
+/* The tuner does not run this node yet: its weights may stay 0. */
+static bool is_sketch(const Lower *l, const EffNode *node)
+{
+    return l->tuning != NULL && l->tuning->n_needed > 0 && node_index(l, node) >= l->tuning->n_needed;
+}
+
 static void use_tuning(const Lower *l, EffInt8Layer *layer, const EffNode *node)
 {
     if (l->tuning == NULL)
         return;
     layer->tuning = &l->tuning->convs[node_index(l, node)];
-    layer->sketch = l->tuning->n_needed > 0 && node_index(l, node) >= l->tuning->n_needed;
+    layer->sketch = is_sketch(l, node);
     layer->numbers = l->tuning->asked == node_index(l, node) ? &l->tuning->numbers : NULL;
 }
 
@@ -573,7 +579,7 @@ static EffStatus lower_head(Lower *l, const EffNode *node)
     EffStatus st = vector_quant(&quant, &l->forms[node->in[0]], c->in_ch);
     if (wgt == NULL || scale == NULL)
         st = eff_fail_nomem(n_in * n_out * sizeof *wgt, "the classifier");
-    for (size_t o = 0; o < n_out && st == EFF_OK; o++) {
+    for (size_t o = 0; o < n_out && st == EFF_OK && !is_sketch(l, node); o++) {
         double max = 0;
         for (size_t i = 0; i < n_in; i++)
             max = fmax(max, fabs((double)c->wgt.data[o * n_in + i] * quant.scale[i]));
