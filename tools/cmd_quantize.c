@@ -163,7 +163,7 @@ static EffStatus write_table(const Args *a, const char *text, const char *bin)
 
 enum { MAX_TABLE_BYTES = 256 << 20 };
 
-/* The text of --table, NULL without it; free(). */
+/* The text of --table, NULL without it; eff_free(). */
 static EffStatus read_table(const Args *a, char **out)
 {
     const char *path = cli_value(a, "table");
@@ -176,7 +176,7 @@ static EffStatus read_table(const Args *a, char **out)
         return st;
     if (memchr(bytes.data, '\0', bytes.size) != NULL)
         st = eff_fail(EFF_ERR_FORMAT, "%s: not a text; 'effnet quantize' writes tables of ranges", path);
-    else if ((*out = strndup((const char *)bytes.data, bytes.size)) == NULL)
+    else if ((*out = eff_strndup((const char *)bytes.data, bytes.size)) == NULL)
         st = eff_fail_nomem(bytes.size, "the table of ranges");
     eff_free(bytes.data);
     return st;
@@ -233,7 +233,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
         printf("%s: int8, calibrated on %zu views of %zu pictures\n", path, pictures.n, d->n);
         code = output_flush(a);
     }
-    free(table);
+    eff_free(table);
     json_decref(report);
     json_decref(origin);
     eff_compiled_free(c);
