@@ -153,6 +153,11 @@ static EffDw depthwise(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep 
     return dw;
 }
 
+static const int32_t *no_bias(EffLayerMem *mem, const EffPlanStep *s)
+{
+    return take(mem, (size_t)eff_param_pad(s->out_ch) * sizeof(int32_t));
+}
+
 static EffFc fully_connected(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
 {
     EffFc op = {.in_ch = s->in_ch, .out_ch = s->out_ch, .wgt_bits = s->wgt_bits};
@@ -200,10 +205,12 @@ static uint64_t count_macs(const EffPlan *plan, const EffPlanStep *s)
     switch (s->op) {
     case EFF_STEP_STEM:
     case EFF_STEP_PW:
+    case EFF_STEP_PW16:
     case EFF_STEP_FC:
     case EFF_STEP_HEAD:
     case EFF_STEP_F32_CONV: n *= (uint64_t)s->in_ch / (uint64_t)s->groups; break;
-    case EFF_STEP_DW: break;
+    case EFF_STEP_DW:
+    case EFF_STEP_DW16: break;
     default: return 0;
     }
     return n * (uint64_t)(s->kernel * s->kernel);
@@ -218,7 +225,7 @@ void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const
                      const EffKernels *k)
 {
     EffLayer l = {.macs = count_macs(plan, s)};
-    if (s->op == EFF_STEP_DW)
+    if (eff_step_is_dw(s->op))
         eff_plan_quads(&l.quads, plan, s);
     else if (is_quads(plan, s->out[0]))
         eff_plan_quads(&l.quads, plan, &plan->steps[readers[s->out[0]]]);
@@ -226,6 +233,17 @@ void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const
     case EFF_STEP_STEM: l.stem = stem(mem, plan, s, k); break;
     case EFF_STEP_PW: l.pw = pointwise(mem, plan, s, s->in_ch, k); break;
     case EFF_STEP_DW: l.dw = depthwise(mem, plan, s, k); break;
+    case EFF_STEP_PW16:
+        l.pw = pointwise(mem, plan, s, s->in_ch, k);
+        l.raw.pw = l.pw;
+        l.raw.pw.epi = (EffEpilogue){.kind = EFF_OUT_S32, .bias = no_bias(mem, s)};
+        break;
+    case EFF_STEP_DW16:
+        l.dw = depthwise(mem, plan, s, k);
+        l.raw.dw = l.dw;
+        l.raw.dw.epi = (EffEpilogue){.kind = EFF_OUT_S32, .bias = no_bias(mem, s)};
+        l.out_cols = eff_step_output(plan, s)->w;
+        break;
     case EFF_STEP_POOL: {
         const EffPlanTensor *in = &plan->tensors[s->in[0]];
         l.pool_mult = eff_pool_mult((int64_t)in->h * in->w, s->frac_bits);
@@ -266,6 +284,14 @@ bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, cons
     *each = *shared = 0;
     switch (s->op) {
     case EFF_STEP_STEM: *each = eff_stem_workspace_bytes(&layer->stem); break;
+    case EFF_STEP_PW16:
+        *each = EFF_WIDE_TILE * (2 * (size_t)eff_ch_pad(s->in_ch) + 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch));
+        break;
+    case EFF_STEP_DW16:
+        if (!eff_quads_bytes(shared, &layer->quads, layer->quads.n_quads) || !eff_mul_size(shared, *shared, 2) ||
+            !eff_mul_size(each, (size_t)layer->out_cols, 4 * 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch)))
+            return false;
+        break;
     case EFF_STEP_POOL: *each = n * (sizeof(int32_t) + sizeof(int64_t)); break;
     case EFF_STEP_FC:
     case EFF_STEP_HEAD: *shared = n * sizeof(int64_t); break;

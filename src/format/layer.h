@@ -14,6 +14,11 @@
 typedef struct EffLayer {
     EffQuads quads; /* of the row quads that the step reads or writes */
     uint64_t macs;
+    int out_cols; /* DW16 */
+    union {       /* PW16, DW16: as pw or dw, but sums without bias, of a byte of the inputs */
+        EffPw pw;
+        EffDw dw;
+    } raw;
     union {
         EffStem stem;
         EffPw pw;
@@ -29,6 +34,8 @@ typedef struct EffLayer {
         EffConvF32 f32;
     };
 } EffLayer;
+
+enum { EFF_WIDE_TILE = 48 }; /* pixels that a PW16 step takes at a time; a multiple of every pointwise kernel's tile */
 
 /* Bump allocation in two passes: with base NULL only `used` grows. */
 typedef struct EffLayerMem {

@@ -118,6 +118,9 @@ const char *eff_step_op_name(int op)
         [EFF_STEP_F32_ADD] = "f32_add",
         [EFF_STEP_F32_MUL] = "f32_mul",
         [EFF_STEP_F32_ACT] = "f32_act",
+        [EFF_STEP_PW16] = "pw16",
+        [EFF_STEP_DW16] = "dw16",
+        [EFF_STEP_GATE] = "gate",
     };
     return op >= 0 && op < EFF_N_STEP_OPS ? names[op] : "unknown";
 }

@@ -78,6 +78,10 @@ typedef enum EffStepOp {
     EFF_STEP_F32_ADD,   /* in[0] + in[1] -> out[0] */
     EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c) -> out[0] */
     EFF_STEP_F32_ACT,   /* in[0] -> out[0]; activation `fact` */
+    /* int8 weights, 16-bit inputs: kernels/table.h, eff_join_fn. The epilogue counts accumulators of 256 input steps. */
+    EFF_STEP_PW16, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
+    EFF_STEP_DW16, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
+    EFF_STEP_GATE, /* in[0] s16 NHWC, in[1] gate VECTOR -> out[1] s16 NHWC: eff_gate_s16() with post_shift */
     EFF_N_STEP_OPS
 } EffStepOp;
 
@@ -163,6 +167,23 @@ EffStatus eff_plan_add_group(EffPlan *plan, EffPlanGroup group);
 static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *step, EffDataSlot slot)
 {
     return step->data[slot].n_bytes > 0 ? plan->data + step->data[slot].offset : NULL;
+}
+
+/* Whether a step works on floats. */
+static inline bool eff_step_is_float(int op)
+{
+    return op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT;
+}
+
+/* Depthwise steps, and those whose inputs have 16 bits. */
+static inline bool eff_step_is_dw(int op)
+{
+    return op == EFF_STEP_DW || op == EFF_STEP_DW16;
+}
+
+static inline bool eff_step_is_wide(int op)
+{
+    return op == EFF_STEP_PW16 || op == EFF_STEP_DW16;
 }
 
 /* "pw", "f32_conv": for messages and profiles. */

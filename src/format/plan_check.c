@@ -63,6 +63,9 @@ static const OpRule rules[EFF_N_STEP_OPS] = {
     [EFF_STEP_F32_ADD] = {{F32, F32}, {F32, NONE}, SAME, 0},
     [EFF_STEP_F32_MUL] = {{F32, F32}, {F32, NONE}, SAME, 0},
     [EFF_STEP_F32_ACT] = {{F32, NONE}, {F32, NONE}, SAME, USES_FACT},
+    [EFF_STEP_PW16] = {{S16, S16 | NONE}, {U8 | NONE, S16 | NONE}, CHANNELS, USES_EPILOGUE},
+    [EFF_STEP_DW16] = {{S16, NONE}, {U8 | NONE, S16 | NONE}, WINDOW, USES_WINDOW | USES_EPILOGUE},
+    [EFF_STEP_GATE] = {{S16, VECTOR}, {NONE, S16}, SAME, USES_POST_SHIFT},
 };
 
 /* Elements that a slot of a step must have; 0 for none. SIGMOID and the bias of F32_CONV may be left out. */
@@ -74,9 +77,9 @@ static uint64_t slot_elements(const EffPlan *plan, const EffPlanStep *s, EffData
     const bool fc = s->op == EFF_STEP_FC || s->op == EFF_STEP_HEAD;
     switch (slot) {
     case EFF_DATA_WGT:
-        if (s->op == EFF_STEP_DW)
+        if (eff_step_is_dw(s->op))
             return out * taps;
-        return s->op == EFF_STEP_STEM || s->op == EFF_STEP_PW || fc ? out * in * taps : 0;
+        return s->op == EFF_STEP_STEM || s->op == EFF_STEP_PW || s->op == EFF_STEP_PW16 || fc ? out * in * taps : 0;
     case EFF_DATA_BIAS: return s->op == EFF_STEP_STEM ? out * (uint64_t)eff_stem_n_cases(plan, s) : epilogue ? out : 0;
     case EFF_DATA_SHIFT:
     case EFF_DATA_MULT: return epilogue ? out : 0;
@@ -273,13 +276,13 @@ static bool fields_are_neutral(const EffPlanStep *s, unsigned uses)
 static EffStatus check_fields(const EffPlan *plan, const EffPlanStep *s)
 {
     const unsigned uses = rules[s->op].uses;
-    const bool small = s->op == EFF_STEP_STEM || s->op == EFF_STEP_DW;
+    const bool small = s->op == EFF_STEP_STEM || eff_step_is_dw(s->op);
     const int max_kernel = small ? EFF_STEM_MAX_KERNEL : EFF_PLAN_MAX_KERNEL;
     if (!fields_are_neutral(s, uses))
         return eff_fail(EFF_ERR_FORMAT, "a field that it doesn't use has a value");
     if (s->kernel < 1 || s->kernel > max_kernel || s->stride < 1 || s->stride > max_kernel)
         return eff_fail(EFF_ERR_FORMAT, "kernel %d, stride %d; 1..%d is valid", s->kernel, s->stride, max_kernel);
-    if (s->op == EFF_STEP_DW && (s->stride > 2 || s->kernel % 2 == 0 || s->kernel == 1))
+    if (eff_step_is_dw(s->op) && (s->stride > 2 || s->kernel % 2 == 0 || s->kernel == 1))
         return eff_fail(EFF_ERR_FORMAT, "kernel %d, stride %d; 3, 5, 7 and 1, 2 are valid", s->kernel, s->stride);
     if (s->wgt_bits != 8 && s->wgt_bits != 16)
         return eff_fail(EFF_ERR_FORMAT, "%d-bit weights; 8 or 16 is valid", s->wgt_bits);
@@ -325,7 +328,7 @@ static bool shapes_ok(const EffPlan *plan, const EffPlanStep *s)
         return false;
     if (s->in[1] != EFF_PLAN_NONE) {
         const EffPlanTensor *other = &plan->tensors[s->in[1]];
-        const bool gate = s->op == EFF_STEP_QUANT || s->op == EFF_STEP_F32_MUL;
+        const bool gate = s->op == EFF_STEP_QUANT || s->op == EFF_STEP_GATE || s->op == EFF_STEP_F32_MUL;
         if (gate ? other->h != 1 || other->w != 1 || other->c != out->c : !same_shape(other, out))
             return false;
     }
@@ -334,7 +337,7 @@ static bool shapes_ok(const EffPlan *plan, const EffPlanStep *s)
     case MEAN: return out->h == 1 && out->w == 1 && out->c == in->c;
     case CHANNELS: return in->h == out->h && in->w == out->w;
     case WINDOW:
-        if (s->op == EFF_STEP_DW && in->c != out->c)
+        if (eff_step_is_dw(s->op) && in->c != out->c)
             return false;
         return window_ok(s->kernel, s->stride, s->pad_top, in->h, out->h) &&
                window_ok(s->kernel, s->stride, s->pad_left, in->w, out->w);
@@ -402,6 +405,25 @@ static EffStatus check_padding(const EffPlanStep *s, const int16_t *zero)
     return EFF_OK;
 }
 
+static EffStatus check_wide(const EffPlan *plan, const EffPlanStep *s, const EffLayer *l, bool to_u8)
+{
+    const int8_t *wgt = eff_plan_data(plan, s, EFF_DATA_WGT);
+    const bool dw = s->op == EFF_STEP_DW16;
+    const EffStatus st = dw ? eff_dw_check(&l->dw, wgt, to_u8) : eff_pw_check(&l->pw, wgt, to_u8);
+    if (st != EFF_OK)
+        return st;
+    return dw ? eff_wide_check(wgt, l->dw.epi.bias, s->out_ch, s->kernel * s->kernel)
+              : eff_wide_check(wgt, l->pw.epi.bias, s->out_ch, s->in_ch);
+}
+
+/* A gate of a hostile file may be negative: its own step keeps to 16 bits, so that only the shift matters. */
+static EffStatus check_gate(const EffPlanStep *s)
+{
+    if (s->post_shift < 0 || s->post_shift > EFF_MAX_PRE_SHIFT)
+        return eff_fail(EFF_ERR_FORMAT, "gate: shift %d; 0..%d is valid", s->post_shift, EFF_MAX_PRE_SHIFT);
+    return EFF_OK;
+}
+
 static EffStatus check_values(const EffPlan *plan, const EffPlanStep *s, const EffLayer *l)
 {
     const bool to_u8 = s->out[0] != EFF_PLAN_NONE;
@@ -409,6 +431,9 @@ static EffStatus check_values(const EffPlan *plan, const EffPlanStep *s, const E
     case EFF_STEP_STEM: return check_stem(plan, s, l, to_u8);
     case EFF_STEP_PW: return eff_pw_check(&l->pw, eff_plan_data(plan, s, EFF_DATA_WGT), to_u8);
     case EFF_STEP_DW: return eff_dw_check(&l->dw, eff_plan_data(plan, s, EFF_DATA_WGT), to_u8);
+    case EFF_STEP_PW16:
+    case EFF_STEP_DW16: return check_wide(plan, s, l, to_u8);
+    case EFF_STEP_GATE: return check_gate(s);
     case EFF_STEP_QUADS: return check_padding(s, l->quant.zero);
     case EFF_STEP_FC:
     case EFF_STEP_HEAD: return check_fc(plan, s, l);

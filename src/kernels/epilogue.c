@@ -10,6 +10,10 @@ EffStatus eff_act_check(const EffAct *act)
     switch (act->kind) {
     case EFF_ACT_NONE:
     case EFF_ACT_RELU: return EFF_OK;
+    case EFF_ACT_RELU6:
+        if (act->h < 0 || act->h > EFF_RELU6_MAX_H)
+            return eff_fail(EFF_ERR_FORMAT, "ReLU6 with %d fraction bits; 0..%d is valid", act->h, EFF_RELU6_MAX_H);
+        return EFF_OK;
     case EFF_ACT_STAIR:
         if (act->h < 0 || act->h > 15 || act->g_shift < 0 || act->g_shift > 7 || act->stair == NULL)
             return eff_fail(EFF_ERR_FORMAT,

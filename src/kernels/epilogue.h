@@ -16,6 +16,7 @@
  *
  *   NONE      y
  *   RELU      max(y, 0)
+ *   RELU6     min(max(y, 0), 6 << h)
  *   STAIR     subs16(max(y, 0), stair[min(a >> h, 255)] << g_shift)
  *   INTERP    b = min(a, (64 << h) - 1), i = b >> h, r = (b & ((1 << h) - 1)) << (15 - h)
  *             subs16(max(y, 0), adds16(knot[i], mulhrs(slope[i], r)))
@@ -34,7 +35,8 @@ enum {
     EFF_MAX_SHIFT = 24,    /**< largest `shift` */
     EFF_MAX_PRE_SHIFT = 8, /**< largest `pre_shift` and `post_shift` */
     EFF_STAIR_SIZE = 256,
-    EFF_KNOTS = 64
+    EFF_KNOTS = 64,
+    EFF_RELU6_MAX_H = 12 /**< 6 << h fits s16 */
 };
 
 /** Channels rounded up to the stride of an activation. */
@@ -49,19 +51,21 @@ static inline int eff_param_pad(int n_channels)
     return (n_channels + EFF_PARAM_ALIGN - 1) / EFF_PARAM_ALIGN * EFF_PARAM_ALIGN;
 }
 
-typedef enum EffActKind { EFF_ACT_NONE = 0, EFF_ACT_RELU, EFF_ACT_STAIR, EFF_ACT_INTERP } EffActKind;
+typedef enum EffActKind { EFF_ACT_NONE = 0, EFF_ACT_RELU, EFF_ACT_STAIR, EFF_ACT_INTERP, EFF_ACT_RELU6 } EffActKind;
 
 /** An activation function on s16; the formulas stand at the top of this file. */
 typedef struct EffAct {
     EffActKind kind;
-    int h;                /**< log2 of a step in units of y: STAIR 0..15, INTERP 0..9 */
+    int h;                /**< log2 of a step in units of y: STAIR 0..15, INTERP 0..9; RELU6: fraction bits of y, 0..12 */
     int g_shift;          /**< STAIR: 0..7 */
     const uint8_t *stair; /**< STAIR: [EFF_STAIR_SIZE] */
     const int16_t *knot;  /**< INTERP: [EFF_KNOTS] */
     const int16_t *slope; /**< INTERP: [EFF_KNOTS] */
 } EffAct;
 
-typedef enum EffOutKind { EFF_OUT_U8_CLAMP = 0, EFF_OUT_S16, EFF_OUT_ACT } EffOutKind;
+/** The last is for operators in memory alone, never in a plan: sums as they are, for eff_join_fn; of the arrays only
+ *  `bias` is read. */
+typedef enum EffOutKind { EFF_OUT_U8_CLAMP = 0, EFF_OUT_S16, EFF_OUT_ACT, EFF_OUT_S32 } EffOutKind;
 
 /**
  * Requantization and activation of a layer. The arrays have eff_param_pad(channels) entries, zero from `channels` on,
@@ -103,6 +107,7 @@ static inline int16_t eff_act_apply(const EffAct *act, int16_t y)
     const int16_t pos = y > 0 ? y : 0;
     switch (act->kind) {
     case EFF_ACT_RELU: return pos;
+    case EFF_ACT_RELU6: return pos < 6 << act->h ? pos : (int16_t)(6 << act->h);
     case EFF_ACT_STAIR: {
         const int i = eff_abs16(y) >> act->h;
         return eff_subs16(pos, (int16_t)(act->stair[i < 255 ? i : 255] << act->g_shift));

@@ -8,6 +8,7 @@
 extern const EffPwKernel eff_pw_u8s8_c;
 extern const EffDwKernel eff_dw_u8s8_c;
 extern const EffFcKernel eff_fc_s16_c;
+eff_join_fn eff_join_c;
 eff_fc_epilogue_fn eff_fc_epilogue_c;
 eff_quant_fn eff_quant_s16u8_c;
 eff_add_s16_fn eff_add_s16_c;

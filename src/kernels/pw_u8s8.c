@@ -66,6 +66,10 @@ static void run(const EffPw *op, const EffPwIo *io)
         for (int o = 0; o < n; o++) {
             const size_t at = p * (size_t)n + (size_t)o;
             const int32_t acc = accumulate(op, src, o, bias[o]);
+            if (e->kind == EFF_OUT_S32) {
+                io->dst_s32[at] = acc;
+                continue;
+            }
             if (e->kind == EFF_OUT_U8_CLAMP) {
                 io->dst_u8[at] = eff_epilogue_u8_clamp(e, o, acc);
                 continue;
@@ -112,4 +116,4 @@ static void run_quads(const EffPw *op, const EffPwQuadIo *io)
     }
 }
 
-const EffPwKernel eff_pw_u8s8_c = {"pw_u8s8_c", packed_bytes, pack, run, run_quads};
+const EffPwKernel eff_pw_u8s8_c = {"pw_u8s8_c", packed_bytes, pack, run, run_quads, eff_join_c};

@@ -42,6 +42,7 @@ typedef struct EffPwIo {
     size_t src_stride;       /**< at least in_ch rounded up to 4; values beyond in_ch are read, and do not matter */
     uint8_t *dst_u8;         /**< [n_pixels][eff_ch_pad(out_ch)], or NULL (not for U8_CLAMP) */
     int16_t *dst_s16;        /**< the same, of S16 and ACT; NULL when only the u8 copy is wanted */
+    int32_t *dst_s32;        /**< the same, of S32; NULL otherwise */
     const int16_t *residual; /**< S16 only: added; the shape of dst_s16, and may be dst_s16 itself; NULL for none */
     const int32_t *bias;     /**< in place of epi.bias, or NULL */
     size_t n_pixels;
@@ -63,14 +64,33 @@ typedef struct EffPwQuadIo {
     const int32_t *const *row_bias; /**< [image rows from that of src on]: in place of epi.bias; or NULL */
 } EffPwQuadIo;
 
+/** What the two halves of a 16-bit input came to: see eff_join_fn. */
+typedef struct EffJoinIo {
+    const int32_t *hi, *lo; /**< [n_pixels][eff_ch_pad(channels)], without bias */
+    uint8_t *dst_u8;        /**< outputs and residual as in EffPwIo */
+    int16_t *dst_s16;
+    const int16_t *residual;
+    size_t n_pixels;
+} EffJoinIo;
+
+/**
+ * The epilogue of a convolution with 16-bit inputs x = 256 (hi - 128) + lo, whose bytes have been convolved apart:
+ *
+ *   acc[p][c] = bias[c] + hi[p][c] + ((lo[p][c] + 128) >> 8)
+ *
+ * and then what the epilogue does to any acc. One step of acc is 256 steps of x; the bias takes care of the -128.
+ */
+typedef void eff_join_fn(const EffEpilogue *epi, int channels, const EffJoinIo *io);
+
 typedef struct EffPwKernel {
     const char *name;
     size_t (*packed_bytes)(int in_ch, int out_ch);
     /** wgt: [out_ch][in_ch], in [-127, 127]. packed: 64-byte aligned. */
     void (*pack)(void *packed, const int8_t *wgt, int in_ch, int out_ch);
-    /** The epilogue's outputs: U8_CLAMP to dst_u8; S16, ACT to dst_s16, dst_u8 or both. */
+    /** The epilogue's outputs: U8_CLAMP to dst_u8; S16, ACT to dst_s16, dst_u8 or both; S32 to dst_s32. */
     void (*run)(const EffPw *op, const EffPwIo *io);
-    void (*run_quads)(const EffPw *op, const EffPwQuadIo *io);
+    void (*run_quads)(const EffPw *op, const EffPwQuadIo *io); /**< not for S32 */
+    eff_join_fn *join;
 } EffPwKernel;
 
 /**
@@ -99,6 +119,7 @@ typedef struct EffDwIo {
     const EffQuads *quads; /**< geometry of src, from eff_quads_init() for this layer */
     uint8_t *dst_u8;       /**< [row_end - row_begin][out_cols][eff_ch_pad(channels)] at channel 0, or NULL */
     int16_t *dst_s16;      /**< the same, of S16 and ACT, or NULL */
+    int32_t *dst_s32;      /**< the same, of S32, or NULL */
     int32_t *pool;         /**< S16, ACT: [eff_ch_pad(channels)], the sums of y are added to it; or NULL. A thread has
                                 its own. */
     int out_cols;
@@ -134,6 +155,22 @@ typedef struct EffQuant {
 typedef void eff_quant_fn(const EffQuant *op, const int16_t *src, uint8_t *dst, size_t n_pixels);
 
 EffStatus eff_quant_check(const EffQuant *op);
+
+/**
+ * The two bytes of 16-bit values: hi = (x + 32768) >> 8, lo = x & 255, so that x = 256 (hi - 128) + lo.
+ * src, hi, lo: [n].
+ */
+void eff_split_s16(uint8_t *hi, uint8_t *lo, const int16_t *src, size_t n);
+
+/** dst = mulhrs(shls16(src, shift), gate[c]): the gate of squeeze-excite before a convolution with 16-bit inputs.
+ *  src, dst: [n_pixels][ch_pad]; gate: [ch_pad], Q15, at least 0; shift 0..8. */
+void eff_gate_s16(int16_t *dst, const int16_t *src, const int16_t *gate, int shift, int ch_pad, size_t n_pixels);
+
+/**
+ * Whether the sums of a convolution with 16-bit inputs stay in s32: |bias| + 256 sum|wgt| < 2^31 - 1, an output each.
+ * wgt: [n_out][fan_in]. @return EFF_OK or EFF_ERR_FORMAT.
+ */
+EffStatus eff_wide_check(const int8_t *wgt, const int32_t *bias, int n_out, int fan_in);
 
 /** dst[i] = adds16(a[i], b[i]); dst may be a or b. */
 typedef void eff_add_s16_fn(int16_t *dst, const int16_t *a, const int16_t *b, size_t n);

@@ -28,6 +28,7 @@ typedef struct EffGroupRun {
 } EffGroupRun;
 
 void eff_exec_int8(EffRun *run);
+void eff_exec_wide(EffRun *run); /* PW16, DW16, GATE */
 void eff_exec_f32(EffRun *run);
 void eff_exec_group(EffGroupRun *group);
 

@@ -378,6 +378,9 @@ void eff_exec_int8(EffRun *r)
     case EFF_STEP_PW: eff_run_pw(r); break;
     case EFF_STEP_DW: run_dw(r); break;
     case EFF_STEP_QUADS: run_quads(r); break;
+    case EFF_STEP_PW16:
+    case EFF_STEP_DW16:
+    case EFF_STEP_GATE: eff_exec_wide(r); break;
     case EFF_STEP_POOL: run_pool(r); break;
     case EFF_STEP_QUANT: run_quant(r); break;
     case EFF_STEP_FC:

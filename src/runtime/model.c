@@ -79,7 +79,7 @@ static void describe(EffModel *m, unsigned flags)
         .cpu = eff_cpu_level_name(flags),
     };
     for (int i = 0; i < plan->n_steps; i++)
-        m->info.is_int8 |= plan->steps[i].op < EFF_STEP_F32_INPUT;
+        m->info.is_int8 |= !eff_step_is_float(plan->steps[i].op);
 }
 
 /* The plan is proven. */

@@ -134,10 +134,10 @@ static bool next_item(const EffSession *s, EffItem *item)
 static void run_step(EffSession *s, int index)
 {
     EffRun run = run_of(s, index);
-    if (run.step->op < EFF_STEP_F32_INPUT)
-        eff_exec_int8(&run);
-    else
+    if (eff_step_is_float(run.step->op))
         eff_exec_f32(&run);
+    else
+        eff_exec_int8(&run);
 }
 
 static void run_item(EffSession *s, const EffItem *item)

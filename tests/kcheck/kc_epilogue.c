@@ -22,11 +22,12 @@ static int pick(KCheck *t, const int *values, int n)
 static void random_act(KCheck *t, KcEpilogue *e)
 {
     EffAct *act = &e->epi.act;
-    const int frac_bits = kc_range(t, 4, 14), kind = kc_range(t, 0, 5);
+    const int frac_bits = kc_range(t, 4, 14), kind = kc_range(t, 0, 6);
     const EffActFn fn = kc_chance(t, 50) ? EFF_FN_SILU : EFF_FN_HARD_SWISH;
     switch (kind) {
     case 0: *act = (EffAct){.kind = EFF_ACT_RELU}; break;
     case 1: *act = (EffAct){.kind = EFF_ACT_NONE}; break;
+    case 6: *act = (EffAct){.kind = EFF_ACT_RELU6, .h = kc_range(t, 0, EFF_RELU6_MAX_H)}; break;
     case 2: eff_act_build_stair(act, e->stair, fn, frac_bits, kc_range(t, 1, INT16_MAX)); break;
     case 3: eff_act_build_interp(act, e->knot, e->slope, fn, frac_bits, kc_range(t, 1, INT16_MAX)); break;
     case 4:
@@ -113,6 +114,6 @@ void kc_epilogue_free(KcEpilogue *e)
 
 const char *kc_epilogue_name(const EffEpilogue *e)
 {
-    static const char *const acts[] = {"none", "relu", "stair", "interp"};
+    static const char *const acts[] = {"none", "relu", "stair", "interp", "relu6"};
     return e->kind == EFF_OUT_U8_CLAMP ? "u8 clamp" : e->kind == EFF_OUT_S16 ? "s16" : acts[e->act.kind];
 }

@@ -17,6 +17,7 @@ static const char usage[] =
     "  --cpu LEVEL    check up to this level only: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi (default: all "
     "this CPU has)\n"
     "  --test NAME    one test: pw_u8s8 pw_quads dw_u8s8 stem fc_s16 fc_epilogue quant_s16u8 add_s16 pool_s16 pool_u8\n"
+    "                 pw_raw dw_raw join\n"
     "                 pw_f32 dw_f32 act_f32 values_f32\n"
     "  --seed S       random cases (default 1)\n"
     "  --cases N      cases a test (default 500)\n"
@@ -31,6 +32,7 @@ static void check_level(KCheck *t, const EffKernels *k)
     kc_test_stem(t, k);
     kc_test_fc(t, k);
     kc_test_elementwise(t, k);
+    kc_test_wide(t, k);
     kc_test_f32(t, &k->f32);
 }
 

@@ -113,6 +113,7 @@ void kc_test_pw(KCheck *t, const EffKernels *k);
 void kc_test_dw(KCheck *t, const EffKernels *k);
 void kc_test_stem(KCheck *t, const EffKernels *k);
 void kc_test_fc(KCheck *t, const EffKernels *k);
+void kc_test_wide(KCheck *t, const EffKernels *k);
 void kc_test_elementwise(KCheck *t, const EffKernels *k);
 void kc_test_f32(KCheck *t, const EffKernelsF32 *k);
 

@@ -29,13 +29,16 @@ typedef __m256i Y;
 
 enum { VECTOR_CH = 8, VECTOR_BYTES = 32, SLICES = 16 };
 
-/* What a kernel is specialised for: the epilogue's kind, and of ACT the table. ReLU is linear with another floor. */
-typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_STAIR, MODE_INTERP } Mode;
+/* What a kernel is specialised for: the epilogue's kind, and of ACT the table. ReLU and ReLU6 are linear within
+ * other limits; RAW stores sums. */
+typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_STAIR, MODE_INTERP, MODE_RAW } Mode;
 
 static inline Mode epilogue_mode(const EffEpilogue *e)
 {
     if (e->kind == EFF_OUT_U8_CLAMP)
         return MODE_CLAMP;
+    if (e->kind == EFF_OUT_S32)
+        return MODE_RAW;
     if (e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_STAIR)
         return MODE_STAIR;
     return e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_INTERP ? MODE_INTERP : MODE_LINEAR;
@@ -61,7 +64,8 @@ typedef struct Shared {
     Y table[SLICES]; /* 16 bytes in both lanes. STAIR: 256 bytes; INTERP: low and high bytes of 64 knots, of 64 slopes
                       */
     Y last;          /* INTERP: (64 << h) - 1 */
-    Y floor;         /* LINEAR: 0 for ReLU, else -32768 */
+    Y floor;         /* LINEAR: 0 for ReLU and ReLU6, else -32768 */
+    Y ceiling;       /* LINEAR: 6 << h for ReLU6, else 32767 */
     __m128i h, up;   /* STAIR: h, g_shift; INTERP: h, 15 - h */
     int pre, post, g_shift;
 } Shared;
@@ -82,8 +86,11 @@ static inline void load_shared(Shared *s, const EffEpilogue *e, Mode mode)
     s->pre = e->pre_shift;
     s->post = e->post_shift;
     s->g_shift = e->act.g_shift;
-    if (mode == MODE_LINEAR)
-        s->floor = _mm256_set1_epi16(e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_RELU ? 0 : INT16_MIN);
+    if (mode == MODE_LINEAR) {
+        const EffActKind kind = e->kind == EFF_OUT_ACT ? e->act.kind : EFF_ACT_NONE;
+        s->floor = _mm256_set1_epi16(kind == EFF_ACT_NONE ? INT16_MIN : 0);
+        s->ceiling = _mm256_set1_epi16(kind == EFF_ACT_RELU6 ? (int16_t)(6 << e->act.h) : INT16_MAX);
+    }
     if (mode == MODE_STAIR) {
         for (int i = 0; i < SLICES; i++)
             s->table[i] = _mm256_broadcastsi128_si256(load16(e->act.stair + 16 * i));
@@ -245,7 +252,8 @@ static EFF_ALWAYS_INLINE Words activate(const Shared *s, Mode mode, Words y)
 {
     const Y none = _mm256_setzero_si256();
     if (mode == MODE_LINEAR)
-        return (Words){_mm256_max_epi16(y.p01, s->floor), _mm256_max_epi16(y.p23, s->floor)};
+        return (Words){_mm256_min_epi16(_mm256_max_epi16(y.p01, s->floor), s->ceiling),
+                       _mm256_min_epi16(_mm256_max_epi16(y.p23, s->floor), s->ceiling)};
     /* |y| <= 32767: a multiplier below 2^15 cannot give -32768. */
     const Words a = {_mm256_abs_epi16(y.p01), _mm256_abs_epi16(y.p23)};
     const Words g = mode == MODE_STAIR ? stair(s, a) : interp(s, a);

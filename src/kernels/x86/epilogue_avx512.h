@@ -21,13 +21,16 @@
 
 typedef __m512i Z;
 
-/* What a kernel is specialised for: the epilogue's kind, and of ACT the table. ReLU is linear with another floor. */
-typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_STAIR, MODE_INTERP } Mode;
+/* What a kernel is specialised for: the epilogue's kind, and of ACT the table. ReLU and ReLU6 are linear within
+ * other limits; RAW stores sums. */
+typedef enum Mode { MODE_CLAMP, MODE_LINEAR, MODE_STAIR, MODE_INTERP, MODE_RAW } Mode;
 
 static inline Mode epilogue_mode(const EffEpilogue *e)
 {
     if (e->kind == EFF_OUT_U8_CLAMP)
         return MODE_CLAMP;
+    if (e->kind == EFF_OUT_S32)
+        return MODE_RAW;
     if (e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_STAIR)
         return MODE_STAIR;
     return e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_INTERP ? MODE_INTERP : MODE_LINEAR;
@@ -37,15 +40,19 @@ static inline Mode epilogue_mode(const EffEpilogue *e)
 typedef struct Shared {
     Z table[4];    /* STAIR: 256 bytes; INTERP: 64 knots, 64 slopes */
     Z h, up, last; /* STAIR: h, g_shift; INTERP: h, 15 - h, (64 << h) - 1 */
-    Z floor;       /* LINEAR: 0 for ReLU, else -32768 */
+    Z floor;       /* LINEAR: 0 for ReLU and ReLU6, else -32768 */
+    Z ceiling;     /* LINEAR: 6 << h for ReLU6, else 32767 */
     int pre, post, g_shift;
 } Shared;
 
 static EFF_ALWAYS_INLINE Shared load_shared(const EffEpilogue *e, Mode mode)
 {
     Shared s = {.pre = e->pre_shift, .post = e->post_shift, .g_shift = e->act.g_shift};
-    if (mode == MODE_LINEAR)
-        s.floor = _mm512_set1_epi16(e->kind == EFF_OUT_ACT && e->act.kind == EFF_ACT_RELU ? 0 : INT16_MIN);
+    if (mode == MODE_LINEAR) {
+        const EffActKind kind = e->kind == EFF_OUT_ACT ? e->act.kind : EFF_ACT_NONE;
+        s.floor = _mm512_set1_epi16(kind == EFF_ACT_NONE ? INT16_MIN : 0);
+        s.ceiling = _mm512_set1_epi16(kind == EFF_ACT_RELU6 ? (int16_t)(6 << e->act.h) : INT16_MAX);
+    }
     if (mode == MODE_STAIR) {
         for (int i = 0; i < 4; i++)
             s.table[i] = _mm512_loadu_si512(e->act.stair + 64 * i);
@@ -132,7 +139,8 @@ static EFF_ALWAYS_INLINE Words activate(const Shared *s, Mode mode, Words y)
     const Z none = _mm512_setzero_si512();
     Z g0, g1;
     if (mode == MODE_LINEAR)
-        return (Words){_mm512_max_epi16(y.p01, s->floor), _mm512_max_epi16(y.p23, s->floor)};
+        return (Words){_mm512_min_epi16(_mm512_max_epi16(y.p01, s->floor), s->ceiling),
+                       _mm512_min_epi16(_mm512_max_epi16(y.p23, s->floor), s->ceiling)};
     /* |y| <= 32767: a multiplier below 2^15 cannot give -32768. */
     const Words a = {_mm512_abs_epi16(y.p01), _mm512_abs_epi16(y.p23)};
     if (mode == MODE_STAIR) {
@@ -182,6 +190,7 @@ static EFF_ALWAYS_INLINE Z pairs_to_pixels(Z pairs)
 typedef struct Pixels {
     uint8_t *u8;
     int16_t *s16;
+    int32_t *s32;
     const int16_t *residual;
     size_t stride; /* channels a pixel */
     int n;         /* 1..4 pixels are stored */

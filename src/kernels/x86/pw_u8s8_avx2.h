@@ -280,6 +280,11 @@ static EFF_ALWAYS_INLINE void nhwc_store(const Nhwc *b, Mode mode, const Channel
                                          const Y acc[TILE_PX])
 {
     const EffPwIo *io = b->io;
+    if (mode == MODE_RAW) {
+        for (int r = 0; r < to->n; r++)
+            store32(io->dst_s32 + to->at[r] + c, acc[r]);
+        return;
+    }
     if (mode == MODE_CLAMP) {
         store_u8_p4c8(io->dst_u8 + c, to, epilogue_p4c8(b->shared, ch, mode, acc));
         return;
@@ -322,7 +327,7 @@ static EFF_ALWAYS_INLINE void nhwc_block(const Nhwc *b, Mode mode, size_t begin,
     Acc acc = {_mm256_setzero_si256()};
     Gemm m = block_gemm(b->layer, acc, &src, v);
     Pixels to = {.n = TILE_PX};
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && mode != MODE_RAW; i++)
         ch[i] = load_channels(&b->layer->op->epi, mode, (v + i) * VECTOR_CH, io->dst_u8 != NULL,
                               mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
     for (int r = 0; r < TILE_PX; r++)
@@ -388,6 +393,11 @@ static EFF_NOINLINE void nhwc_interp(const EffPw *op, const EffPwIo *io)
     run_nhwc(op, io, MODE_INTERP);
 }
 
+static EFF_NOINLINE void nhwc_raw(const EffPw *op, const EffPwIo *io)
+{
+    run_nhwc(op, io, MODE_RAW);
+}
+
 static void pw_run(const EffPw *op, const EffPwIo *io)
 {
     assert(io->src_stride >= pw_depth(op->in_ch));
@@ -397,6 +407,7 @@ static void pw_run(const EffPw *op, const EffPwIo *io)
     case MODE_LINEAR: nhwc_linear(op, io); break;
     case MODE_STAIR: nhwc_stair(op, io); break;
     case MODE_INTERP: nhwc_interp(op, io); break;
+    case MODE_RAW: nhwc_raw(op, io); break;
     }
 }
 
@@ -558,6 +569,47 @@ static void pw_run_quads(const EffPw *op, const EffPwQuadIo *io)
     case MODE_LINEAR: quads_linear(op, io); break;
     case MODE_STAIR: quads_stair(op, io); break;
     case MODE_INTERP: quads_interp(op, io); break;
+    case MODE_RAW: assert(!"quads of sums"); break;
+    }
+}
+
+/* ---- The two bytes of 16-bit inputs ---- */
+
+static EFF_ALWAYS_INLINE void join(const EffEpilogue *e, int channels, const EffJoinIo *from, Mode mode)
+{
+    const size_t stride = (size_t)eff_ch_pad(channels);
+    const EffPwIo io = {.dst_u8 = from->dst_u8, .dst_s16 = from->dst_s16, .residual = from->residual};
+    const Y half = _mm256_set1_epi32(128);
+    Shared shared;
+    load_shared(&shared, e, mode);
+    const Nhwc b = {.io = &io, .shared = &shared};
+    for (size_t c = 0; c < stride; c += VECTOR_CH) {
+        const Channels ch = load_channels(e, mode, (int)c, io.dst_u8 != NULL,
+                                          mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
+        const Y bias = load32(e->bias + c);
+        for (size_t p = 0; p < from->n_pixels; p += TILE_PX) {
+            Pixels to = {.n = from->n_pixels - p < TILE_PX ? (int)(from->n_pixels - p) : TILE_PX};
+            Y acc[TILE_PX];
+            for (int r = 0; r < TILE_PX; r++) {
+                to.at[r] = (p + (size_t)r) * stride;
+                const size_t at = to.at[r < to.n ? r : 0] + c;
+                const Y lo = _mm256_srai_epi32(_mm256_add_epi32(load32(from->lo + at), half), 8);
+                acc[r] = _mm256_add_epi32(_mm256_add_epi32(bias, load32(from->hi + at)), lo);
+            }
+            nhwc_store(&b, mode, &ch, &to, (int)c, acc);
+        }
+    }
+}
+
+static void pw_join(const EffEpilogue *e, int channels, const EffJoinIo *io)
+{
+    assert(io->residual == NULL || e->kind == EFF_OUT_S16);
+    switch (epilogue_mode(e)) {
+    case MODE_CLAMP: join(e, channels, io, MODE_CLAMP); break;
+    case MODE_LINEAR: join(e, channels, io, MODE_LINEAR); break;
+    case MODE_STAIR: join(e, channels, io, MODE_STAIR); break;
+    case MODE_INTERP: join(e, channels, io, MODE_INTERP); break;
+    case MODE_RAW: assert(!"sums of sums"); break;
     }
 }
 

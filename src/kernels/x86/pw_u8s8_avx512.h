@@ -191,6 +191,15 @@ typedef struct Nhwc {
 
 static EFF_ALWAYS_INLINE void store_group(const Nhwc *b, Mode mode, const Pixels *to, const Acc acc, Shape s, int g)
 {
+    if (mode == MODE_RAW) {
+#pragma GCC unroll 3
+        for (int n = 0; n < s.vectors; n++) {
+            const Four f = four_pixels(acc, s, g, n);
+            for (int r = 0; r < to->n; r++)
+                _mm512_storeu_si512(to->s32 + (size_t)r * to->stride + b->c + 16 * n, f.px[r]);
+        }
+        return;
+    }
     if (mode != MODE_CLAMP) {
 #pragma GCC unroll 3
         for (int n = 0; n < s.vectors; n++) {
@@ -230,6 +239,7 @@ static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shap
         .u8 = io->dst_u8 ? io->dst_u8 + at : NULL,
         .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL,
         .residual = mode == MODE_LINEAR && io->residual ? io->residual + at : NULL,
+        .s32 = mode == MODE_RAW ? io->dst_s32 + at : NULL,
         .stride = b->stride,
     };
 #pragma GCC unroll 6
@@ -238,6 +248,7 @@ static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shap
         store_group(b, mode, &to, (const Z(*)[MAX_VECTORS][4])acc, s, g);
         to.u8 = to.u8 ? to.u8 + group : NULL;
         to.s16 = to.s16 ? to.s16 + group : NULL;
+        to.s32 = to.s32 ? to.s32 + group : NULL;
         to.residual = to.residual ? to.residual + group : NULL;
     }
 }
@@ -298,7 +309,7 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
                       .bias = bias + c,
                       .c = c,
                       .stride = (size_t)n_ch};
-            for (int n = 0; n < width / 16; n++)
+            for (int n = 0; n < width / 16 && mode != MODE_RAW; n++)
                 b.ch[n] = load_channels(&op->epi, mode, c + 16 * n, mode == MODE_CLAMP || io->dst_u8 != NULL,
                                         mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
             if (width == BLOCK_CH)
@@ -331,6 +342,11 @@ static EFF_NOINLINE void nhwc_interp(const EffPw *op, const EffPwIo *io)
     run_nhwc(op, io, MODE_INTERP);
 }
 
+static EFF_NOINLINE void nhwc_raw(const EffPw *op, const EffPwIo *io)
+{
+    run_nhwc(op, io, MODE_RAW);
+}
+
 static void pw_run(const EffPw *op, const EffPwIo *io)
 {
     assert(io->src_stride >= (size_t)(op->in_ch + 3) / 4 * 4);
@@ -340,6 +356,7 @@ static void pw_run(const EffPw *op, const EffPwIo *io)
     case MODE_LINEAR: nhwc_linear(op, io); break;
     case MODE_STAIR: nhwc_stair(op, io); break;
     case MODE_INTERP: nhwc_interp(op, io); break;
+    case MODE_RAW: nhwc_raw(op, io); break;
     }
 }
 
@@ -527,6 +544,51 @@ static void pw_run_quads(const EffPw *op, const EffPwQuadIo *io)
     case MODE_LINEAR: quads_linear(op, io); break;
     case MODE_STAIR: quads_stair(op, io); break;
     case MODE_INTERP: quads_interp(op, io); break;
+    case MODE_RAW: assert(!"quads of sums"); break;
+    }
+}
+
+/* ---- The two bytes of 16-bit inputs ---- */
+
+static EFF_ALWAYS_INLINE void join(const EffEpilogue *e, int channels, const EffJoinIo *io, Mode mode)
+{
+    const Shared shared = load_shared(e, mode);
+    const size_t stride = (size_t)eff_ch_pad(channels);
+    const Z half = _mm512_set1_epi32(128);
+    for (size_t c = 0; c < stride; c += 16) {
+        const Channels ch = load_channels(e, mode, (int)c, mode == MODE_CLAMP || io->dst_u8 != NULL,
+                                          mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
+        const Z bias = _mm512_loadu_si512(e->bias + c);
+        for (size_t p = 0; p < io->n_pixels; p += 4) {
+            const size_t at = p * stride;
+            const Pixels to = {.u8 = io->dst_u8 ? io->dst_u8 + at : NULL,
+                               .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL,
+                               .residual = mode == MODE_LINEAR && io->residual ? io->residual + at : NULL,
+                               .stride = stride,
+                               .n = io->n_pixels - p < 4 ? (int)(io->n_pixels - p) : 4};
+            Four f;
+            for (int r = 0; r < 4; r++) {
+                const size_t from = at + (r < to.n ? (size_t)r : 0) * stride + c;
+                const Z lo = _mm512_srai_epi32(_mm512_add_epi32(_mm512_loadu_si512(io->lo + from), half), 8);
+                f.px[r] = _mm512_add_epi32(_mm512_add_epi32(bias, _mm512_loadu_si512(io->hi + from)), lo);
+            }
+            if (mode == MODE_CLAMP)
+                store_u8_p4c16(&to, (int)c, epilogue_p4c16(&shared, &ch, mode, f.px));
+            else
+                store_words(&shared, &ch, &to, (int)c, epilogue_words(&shared, &ch, mode, f.px));
+        }
+    }
+}
+
+static void pw_join(const EffEpilogue *e, int channels, const EffJoinIo *io)
+{
+    assert(io->residual == NULL || e->kind == EFF_OUT_S16);
+    switch (epilogue_mode(e)) {
+    case MODE_CLAMP: join(e, channels, io, MODE_CLAMP); break;
+    case MODE_LINEAR: join(e, channels, io, MODE_LINEAR); break;
+    case MODE_STAIR: join(e, channels, io, MODE_STAIR); break;
+    case MODE_INTERP: join(e, channels, io, MODE_INTERP); break;
+    case MODE_RAW: assert(!"sums of sums"); break;
     }
 }
 
