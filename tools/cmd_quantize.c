@@ -70,6 +70,8 @@ static const Option quantize_options[] = {
     {"with-aim", 0, NULL, "move weights towards the float output before choosing integers", COMPLETES_NOTHING},
     {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
     {"no-migration", 0, NULL, "one scale a tensor, not one a channel, before pointwise layers", COMPLETES_NOTHING},
+    {"int16-nodes", 0, "N", "16-bit inputs for the N convolutions that gain most (default: none)", COMPLETES_NOTHING},
+    {"max-drop", 0, "X", "16-bit inputs for as few as bring the drop to X points of agreement", COMPLETES_NOTHING},
     {"quiet", 'q', NULL, "no progress line, no table", COMPLETES_NOTHING},
     {"json", 0, NULL, "the report as one JSON object", COMPLETES_NOTHING},
     {0}};
@@ -97,6 +99,8 @@ static json_t *number_or_null(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
+static json_t *promotion_json(const EffCompiled *c);
+
 static json_t *report_json(const EffCompiled *c, json_t *origin)
 {
     json_t *nodes = json_array();
@@ -106,7 +110,46 @@ static json_t *report_json(const EffCompiled *c, json_t *origin)
                                                "sqnr_db", number_or_null(row->sqnr_db), "cosine", row->cosine, "act",
                                                row->act, "act_sqnr_db", number_or_null(row->act_sqnr_db),
                                                "act_u8_sqnr_db", number_or_null(row->act_u8_sqnr_db)));
-    return json_pack("{s:O,s:o}", "provenance", origin, "nodes", nodes);
+    return json_pack("{s:O,s:o,s:o}", "provenance", origin, "nodes", nodes, "promotion", promotion_json(c));
+}
+
+/* The ranking, where one was asked for, and the table's nodes. */
+static json_t *promotion_json(const EffCompiled *c)
+{
+    const EffPromotionSummary s = eff_compiled_promotion(c);
+    json_t *nodes = json_array();
+    const EffNodeRank *rank;
+    for (size_t i = 0; (rank = eff_compiled_rank(c, i)) != NULL; i++)
+        json_array_append_new(nodes, json_pack("{s:s,s:s,s:o,s:s}", "name", rank->name, "type",
+                                               rank->reason[0] != '\0' ? "int16" : "int8", "kl_gain",
+                                               number_or_null(rank->gain), "reason", rank->reason));
+    return json_pack("{s:I,s:I,s:I,s:o,s:o,s:o,s:b,s:o}", "n_promoted", (json_int_t)s.n_promoted, "n_pictures",
+                     (json_int_t)s.n_pictures, "n_held_back", (json_int_t)s.n_held_back, "kl",
+                     s.n_pictures > 0 ? json_real(s.kl) : json_null(), "drop_before",
+                     s.n_held_back > 0 ? json_real(s.drop_before) : json_null(), "drop",
+                     s.n_held_back > 0 ? json_real(s.drop) : json_null(), "reached", s.reached, "ranking", nodes);
+}
+
+static void print_promotion(const EffCompiled *c)
+{
+    const EffNodeRank *rank;
+    for (size_t i = 0; (rank = eff_compiled_rank(c, i)) != NULL; i++) {
+        if (strcmp(rank->reason, "table") == 0)
+            printf("int16 inputs: %s, as the table says\n", rank->name);
+        else if (rank->reason[0] != '\0')
+            printf("int16 inputs: %s, saves %.3g of KL alone\n", rank->name, rank->gain);
+    }
+}
+
+/* What was asked for and could not be had; on stderr, quiet or not. */
+static void warn_promotion(const EffCompiled *c, double wanted)
+{
+    const EffPromotionSummary s = eff_compiled_promotion(c);
+    if (s.n_held_back > 0 && !s.reached)
+        fprintf(stderr,
+                "effnet quantize: --max-drop %g was not reached: %g points with %zu nodes of 16-bit inputs, %g without, "
+                "on %zu pictures; more of them gain nothing, or --int16-nodes is the limit\n",
+                wanted, s.drop, s.n_promoted, s.drop_before, s.n_held_back);
 }
 
 static void print_table(const EffCompiled *c)
@@ -193,14 +236,23 @@ static EffStatus write_all(const Args *a, EffCompiled *c, const ModelSpec *spec,
     return st == EFF_OK ? write_table(a, eff_compiled_table(c), path) : st;
 }
 
+/* --int16-nodes and --max-drop. */
+typedef struct Promote {
+    int n_nodes, has_max_drop;
+    double max_drop;
+} Promote;
+
 static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g, const Dataset *d, int n_views,
-                              int n_threads, const char *path)
+                              int n_threads, const Promote *promote, const char *path)
 {
     const Views views = {.d = d, .n_views = n_views, .pre = spec->arch.pre};
     const EffPictures pictures = views_pictures(&views);
     Phase phase = {.quiet = cli_flag(a, "quiet")};
     EffQuantizeOptions options = {.n_threads = n_threads,
                                   .table_name = cli_value(a, "table"),
+                                  .int16_nodes = (size_t)promote->n_nodes,
+                                  .has_max_drop = promote->has_max_drop,
+                                  .max_drop = promote->max_drop,
                                   .no_gptq = cli_flag(a, "no-gptq"),
                                   .with_aim = cli_flag(a, "with-aim"),
                                   .no_unit_search = cli_flag(a, "no-unit-search"),
@@ -217,8 +269,10 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     progress_end(&phase.progress);
     if (st == EFF_OK)
         st = provenance_make(&origin, spec, d, n_views, table);
-    if (st == EFF_OK)
+    if (st == EFF_OK) {
+        warn_promotion(c, promote->max_drop);
         report = report_json(c, origin);
+    }
     if (st == EFF_OK)
         st = write_all(a, c, spec, origin, report, path);
     ExitCode code = EXIT_OK;
@@ -230,6 +284,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     } else {
         if (!cli_flag(a, "quiet"))
             print_table(c);
+        print_promotion(c);
         printf("%s: int8, calibrated on %zu views of %zu pictures\n", path, pictures.n, d->n);
         code = output_flush(a);
     }
@@ -240,13 +295,30 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     return code;
 }
 
+static bool read_promote(const Args *a, Promote *p)
+{
+    const char *text = cli_value(a, "max-drop");
+    char *end = NULL;
+    if (!cli_int(a, "int16-nodes", 0, 1 << 20, &p->n_nodes))
+        return false;
+    if (text == NULL)
+        return true;
+    p->max_drop = strtod(text, &end);
+    p->has_max_drop = 1;
+    if (end != text && *end == '\0' && p->max_drop >= 0 && p->max_drop <= 100)
+        return true;
+    cli_usage(a, "--max-drop takes points of agreement from 0 to 100, not '%s'", text);
+    return false;
+}
+
 static ExitCode run_quantize(const Args *a)
 {
     int n_images = 0, n_views = 1, n_threads = 0;
+    Promote promote = {0};
     const char *calib = cli_value(a, "calib");
     interrupt_catch();
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, 1000, &n_views) ||
-        !cli_int(a, "threads", 1, 256, &n_threads))
+        !cli_int(a, "threads", 1, 256, &n_threads) || !read_promote(a, &promote))
         return EXIT_USAGE;
     if (a->n_words > 1)
         return cli_usage(a, "one MODEL at a time, but '%s' follows '%s'", a->words[1], a->words[0]);
@@ -266,7 +338,7 @@ static ExitCode run_quantize(const Args *a)
     if (code == EXIT_OK)
         code = model_load_graph(a, &spec, &g);
     if (code == EXIT_OK)
-        code = quantize_with(a, &spec, g, &d, n_views, n_threads, path);
+        code = quantize_with(a, &spec, g, &d, n_views, n_threads, &promote, path);
     eff_graph_free(g);
     model_spec_free(&spec);
     dataset_free(&d);

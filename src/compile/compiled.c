@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "compile/lower.h"
+#include "compile/promote.h"
 #include "compile/tune.h"
 #include "format/bin.h"
 #include "quant/report.h"
@@ -19,6 +20,7 @@ struct EffCompiled {
     EffPlan plan;
     EffNodeReport *rows;
     size_t n_rows;
+    EffPromotion promotion;
     char *table; /* NULL for a float model */
 };
 
@@ -28,6 +30,7 @@ void eff_compiled_free(EffCompiled *c)
         return;
     eff_plan_free(&c->plan);
     eff_free(c->rows);
+    eff_promotion_free(&c->promotion);
     eff_free(c->table);
     eff_free(c);
 }
@@ -175,6 +178,8 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_tuning_create(&tuning, g);
     if (st == EFF_OK)
+        st = eff_promote(&c->promotion, &tuning, g, reference, &ranges, choices, n_choices, table, pictures, o);
+    if (st == EFF_OK)
         st = eff_tune(&tuning, g, reference, &ranges, choices, n_choices, pictures, o);
     if (st == EFF_OK)
         st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices, &tuning);
@@ -252,6 +257,16 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i)
 {
     return i < c->n_rows ? &c->rows[i] : NULL;
+}
+
+const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i)
+{
+    return i < c->promotion.n_ranks ? &c->promotion.ranks[i] : NULL;
+}
+
+EffPromotionSummary eff_compiled_promotion(const EffCompiled *c)
+{
+    return c->promotion.summary;
 }
 
 const char *eff_compiled_table(const EffCompiled *c)

@@ -158,6 +158,8 @@ static EffStatus add_act(EffInt8Layer *l, int frac_bits, EffActKind kind, EffAct
         if (st == EFF_OK)
             st = add_s16(l, EFF_DATA_SLOPE, slope, EFF_KNOTS);
     }
+    if (kind == EFF_ACT_RELU6)
+        act.h = frac_bits;
     l->step.act = (int32_t)kind;
     l->step.act_h = act.h;
     l->step.act_g_shift = act.g_shift;

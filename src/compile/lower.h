@@ -21,9 +21,16 @@ EffStatus eff_lower_f32(EffPlan *plan, const EffGraph *g, bool fuse);
  */
 size_t eff_find_activations(EffActChoice *out, const EffGraph *g, const EffRanges *ranges);
 
+/* What a convolution multiplies: its input in 8 bits or in 16. */
+typedef enum EffNodeType { EFF_NODE_INT8 = 0, EFF_NODE_INT16 } EffNodeType;
+
+/* Whether a node may have 16-bit inputs: pointwise and depthwise convolutions on maps, but for the first. */
+bool eff_node_can_be_wide(const EffGraph *g, int node);
+
 /* What has been decided, node by node, and what the tuner wants to know about one of them. */
 typedef struct EffTuning {
     EffConvTuning *convs; /* [n_nodes] */
+    uint8_t *types;       /* [n_nodes] EffNodeType */
     uint8_t *shares;      /* [n_values] 0..4: how much of a channel's own range its u8 form follows, in quarters */
     int asked;            /* node whose numbers go to `numbers`; -1 */
     int n_needed;         /* nodes from this one on need no weights yet: they are left 0; 0: all need theirs */

@@ -21,7 +21,7 @@
 #include <string.h>
 
 /* Who reads a value. */
-enum { READ_DW = 1, READ_PW = 2, READ_ADD = 4, READ_POOL = 8, READ_GATED = 16, READ_OTHER = 32 };
+enum { READ_DW = 1, READ_PW = 2, READ_ADD = 4, READ_POOL = 8, READ_GATED = 16, READ_OTHER = 32, READ_WIDE = 64 };
 
 /* The integer forms of a value, as plan tensors; EFF_PLAN_NONE where there is none. */
 typedef struct Forms {
@@ -51,8 +51,25 @@ static bool is_vector(EffShape s)
     return s.h == 1 && s.w == 1;
 }
 
-static unsigned reader_kind(const EffGraph *g, const EffNode *node, int value)
+bool eff_node_can_be_wide(const EffGraph *g, int node)
 {
+    const EffNode *n = &g->nodes[node];
+    return n->op == EFF_OP_CONV && n->in[0] != g->input && !is_vector(g->values[n->in[0]].shape) &&
+           (eff_conv_is_depthwise(&n->conv) || eff_conv_is_pointwise(&n->conv));
+}
+
+/* Whether a node multiplies 16-bit inputs. */
+static bool is_wide(const Lower *l, const EffNode *node)
+{
+    const int i = (int)(node - l->g->nodes);
+    return l->tuning != NULL && l->tuning->types[i] == EFF_NODE_INT16 && eff_node_can_be_wide(l->g, i);
+}
+
+static unsigned reader_kind(const Lower *l, const EffNode *node, int value)
+{
+    const EffGraph *g = l->g;
+    if (is_wide(l, node))
+        return READ_WIDE;
     switch (node->op) {
     case EFF_OP_CONV: return eff_conv_is_depthwise(&node->conv) ? READ_DW : READ_PW;
     case EFF_OP_ADD: return READ_ADD;
@@ -82,7 +99,7 @@ static EffStatus analyse(Lower *l)
         const EffNode *node = &g->nodes[i];
         for (int k = 0; k < node->n_inputs; k++) {
             l->consumer[node->in[k]] = i;
-            l->reads[node->in[k]] |= reader_kind(g, node, node->in[k]);
+            l->reads[node->in[k]] |= reader_kind(l, node, node->in[k]);
         }
     }
     for (int i = 0; i < g->n_nodes; i++) {
@@ -277,18 +294,18 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
     const unsigned reads = l->reads[value];
     const EffActivation act = f->act != NULL ? f->act->act : EFF_ACTIVATION_NONE;
     const bool clamp = act == EFF_ACTIVATION_RELU || act == EFF_ACTIVATION_RELU6;
-    const bool wants_s16 = (reads & (READ_ADD | READ_GATED)) || (!clamp && (reads & READ_POOL));
-    const bool wants_u8 = (reads & (READ_DW | READ_PW)) || (clamp && (reads & READ_POOL));
+    const bool wants_s16 = (reads & (READ_ADD | READ_GATED | READ_WIDE)) || (!clamp && (reads & READ_POOL));
+    const bool wants_u8 = (reads & (READ_DW | READ_PW)) || (clamp && !wants_s16 && (reads & READ_POOL));
     EffStatus st = EFF_OK;
     if ((reads & READ_OTHER) || (!wants_s16 && !wants_u8))
         return unsupported(f->last, "its output goes where no int8 step takes it");
-    if (act == EFF_ACTIVATION_SIGMOID || (act == EFF_ACTIVATION_RELU6 && wants_s16))
+    if (act == EFF_ACTIVATION_SIGMOID)
         return unsupported(f->act, "no int8 form of this activation here");
 
     if (wants_u8 && (st = eff_quant_info_alloc(&forms->quant, shape.c)) != EFF_OK)
         return st;
     forms->quant.per_channel = (reads & (READ_DW | READ_POOL)) != 0;
-    const bool direct_quads = (reads & READ_DW) && !wants_s16 && layer->step.op != EFF_STEP_DW;
+    const bool direct_quads = (reads & READ_DW) && !wants_s16 && layer->step.op != EFF_STEP_DW && !eff_step_is_wide(layer->step.op);
     const EffLayout u8_layout = direct_quads ? EFF_LAYOUT_QUADS : EFF_LAYOUT_NHWC;
 
     const bool own = forms->quant.per_channel;
@@ -300,12 +317,24 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
         st = eff_int8_layer_to_u8(layer, &forms->quant, act == EFF_ACTIVATION_RELU6 ? 6.0 : HUGE_VAL);
     } else {
         const EffActChoice *choice = find_choice(l, f->conv);
-        const double before = (double)eff_range_abs(&l->ranges->values[f->conv->out]);
-        const EffActKind kind = choice != NULL ? choice->kind : clamp ? EFF_ACT_RELU : EFF_ACT_NONE;
-        forms->frac_bits =
-            f->act != NULL ? eff_choose_frac_bits(before, EFF_MAX_ACT_FRAC_BITS) : group_frac_bits(l, value);
+        const bool relu6 = act == EFF_ACTIVATION_RELU6;
+        const double range_before = (double)eff_range_abs(&l->ranges->values[f->conv->out]);
+        const double before = relu6 ? fmin(range_before, 6) : range_before;
+        /* A staircase was chosen beside the rounding to u8, which 16-bit inputs are spared. */
+        const bool fine = choice != NULL && choice->kind == EFF_ACT_STAIR && (reads & READ_WIDE);
+        const EffActKind kind = fine             ? EFF_ACT_INTERP
+                                : choice != NULL ? choice->kind
+                                : relu6        ? EFF_ACT_RELU6
+                                : clamp        ? EFF_ACT_RELU
+                                               : EFF_ACT_NONE;
+        forms->frac_bits = f->act != NULL ? eff_choose_frac_bits(before, relu6 ? EFF_RELU6_MAX_H : EFF_MAX_ACT_FRAC_BITS)
+                                          : group_frac_bits(l, value);
         const int wanted = forms->frac_bits;
         st = eff_int8_layer_to_s16(layer, &forms->frac_bits, kind, act, before);
+        if (st == EFF_OK && relu6 && forms->frac_bits < 0) {
+            eff_free(min);
+            return unsupported(f->conv, "its accumulator is too coarse for ReLU6");
+        }
         if (st == EFF_OK && forms->frac_bits != wanted && (reads & READ_ADD)) {
             eff_free(min);
             return unsupported(f->conv, "its accumulator is too coarse for the values it is added to");
@@ -429,6 +458,17 @@ static EffStatus quads_of(Lower *l, int *out, int value)
     return st == EFF_OK ? eff_plan_add_step(l->plan, &step) : st;
 }
 
+/* A 16-bit input as its convolution sees it: high bytes around 128, the low ones a fraction of their step. */
+static EffStatus high_bytes(EffQuantInfo *q, int frac_bits, int c)
+{
+    const EffStatus st = eff_quant_info_alloc(q, c);
+    for (int i = 0; i < c && st == EFF_OK; i++) {
+        q->scale[i] = eff_pow2(8 - frac_bits);
+        q->zero[i] = 128;
+    }
+    return st;
+}
+
 static EffStatus lower_conv(Lower *l, const EffNode *node)
 {
     const Fused f = fuse(l, node);
@@ -444,20 +484,27 @@ static EffStatus lower_conv(Lower *l, const EffNode *node)
     if (depthwise &&
         (c->kernel_h != c->kernel_w || (c->kernel_h != 3 && c->kernel_h != 5 && c->kernel_h != 7) || c->stride > 2))
         return unsupported(node, "depthwise windows are 3x3, 5x5 or 7x7 with stride 1 or 2");
-    if (in->u8 == EFF_PLAN_NONE)
-        return unsupported(node, "its input has no 8-bit form");
-    EffInt8Layer layer = {.plan = l->plan, .conv = c, .in = &in->quant, .wgt_max = 127};
+    const bool wide = is_wide(l, node);
+    if ((wide ? in->s16 : in->u8) == EFF_PLAN_NONE)
+        return unsupported(node, wide ? "its input has no 16-bit form" : "its input has no 8-bit form");
+    EffQuantInfo bytes = {0};
+    EffInt8Layer layer = {.plan = l->plan, .conv = c, .in = wide ? &bytes : &in->quant, .wgt_max = 127};
     use_tuning(l, &layer, node);
-    layer.step = new_step(node->name, depthwise ? EFF_STEP_DW : EFF_STEP_PW, c->in_ch, c->out_ch);
-    EffStatus st = EFF_OK;
+    const EffStepOp narrow_op = depthwise ? EFF_STEP_DW : EFF_STEP_PW;
+    const EffStepOp wide_op = depthwise ? EFF_STEP_DW16 : EFF_STEP_PW16;
+    layer.step = new_step(node->name, wide ? wide_op : narrow_op, c->in_ch, c->out_ch);
+    EffStatus st = wide ? high_bytes(&bytes, in->frac_bits, c->in_ch) : EFF_OK;
     if (depthwise) {
         layer.step.kernel = c->kernel_h;
         layer.step.stride = c->stride;
         layer.step.pad_top = c->pad_top;
         layer.step.pad_left = c->pad_left;
-        st = quads_of(l, &layer.step.in[0], node->in[0]);
+        if (wide)
+            layer.step.in[0] = in->s16;
+        else
+            st = quads_of(l, &layer.step.in[0], node->in[0]);
     } else {
-        layer.step.in[0] = in->u8;
+        layer.step.in[0] = wide ? in->s16 : in->u8;
         layer.step.in[1] = f.residual >= 0 ? l->forms[f.residual].s16 : EFF_PLAN_NONE;
     }
     if (st == EFF_OK)
@@ -469,6 +516,7 @@ static EffStatus lower_conv(Lower *l, const EffNode *node)
     if (st == EFF_OK)
         st = eff_plan_add_step(l->plan, &layer.step);
     eff_int8_layer_free(&layer);
+    eff_quant_info_free(&bytes);
     return st;
 }
 
@@ -610,6 +658,22 @@ static EffStatus lower_head(Lower *l, const EffNode *node)
     return st;
 }
 
+/* x * gate in 16 bits. */
+static EffStatus lower_wide_gate(Lower *l, const EffNode *node)
+{
+    const Forms *x = &l->forms[node->in[0]];
+    Forms *out = &l->forms[node->out];
+    const EffShape shape = l->g->values[node->out].shape;
+    EffPlanStep step = new_step(node->name, EFF_STEP_GATE, shape.c, shape.c);
+    step.in[0] = x->s16;
+    step.in[1] = l->forms[node->in[1]].vector;
+    step.post_shift = eff_choose_post_shift((double)eff_range_abs(&l->ranges->values[node->in[0]]), x->frac_bits);
+    out->frac_bits = x->frac_bits + step.post_shift;
+    const EffStatus st = add_s16_tensor(l, &out->s16, node->name, EFF_LAYOUT_NHWC, shape, out->frac_bits);
+    step.out[1] = out->s16;
+    return st == EFF_OK ? eff_plan_add_step(l->plan, &step) : st;
+}
+
 /* x * gate, straight to the u8 input of the projection. */
 static EffStatus lower_gate(Lower *l, const EffNode *node)
 {
@@ -617,8 +681,10 @@ static EffStatus lower_gate(Lower *l, const EffNode *node)
     Forms *out = &l->forms[node->out];
     const EffShape shape = l->g->values[node->out].shape;
     if (x->s16 == EFF_PLAN_NONE || gate->vector == EFF_PLAN_NONE || gate->frac_bits != 15 ||
-        l->reads[node->out] != READ_PW)
+        (l->reads[node->out] != READ_PW && l->reads[node->out] != READ_WIDE))
         return unsupported(node, "a product is the gate of squeeze-excite, before a pointwise convolution");
+    if (l->reads[node->out] == READ_WIDE)
+        return lower_wide_gate(l, node);
     EffPlanStep step = new_step(node->name, EFF_STEP_QUANT, shape.c, shape.c);
     step.in[0] = x->s16;
     step.in[1] = gate->vector;

@@ -43,7 +43,8 @@ EffStatus eff_tuning_create(EffTuning *out, const EffGraph *g)
     *out = (EffTuning){.asked = -1};
     out->convs = eff_calloc((size_t)g->n_nodes, sizeof *out->convs);
     out->shares = eff_calloc((size_t)g->n_values, sizeof *out->shares);
-    return out->convs != NULL && out->shares != NULL
+    out->types = eff_calloc((size_t)g->n_nodes, sizeof *out->types);
+    return out->convs != NULL && out->types != NULL && out->shares != NULL
                ? EFF_OK
                : eff_fail_nomem((size_t)g->n_nodes * sizeof *out->convs, "weights");
 }
@@ -54,6 +55,7 @@ void eff_tuning_free(EffTuning *t, const EffGraph *g)
         eff_conv_tuning_free(&t->convs[i]);
     eff_free(t->convs);
     eff_free(t->shares);
+    eff_free(t->types);
     eff_layer_numbers_free(&t->numbers);
     *t = (EffTuning){0};
 }
@@ -74,6 +76,7 @@ typedef struct Layer {
     float low, high;  /* DW: where the activation lets changes through */
     EffActivation act;
     int16_t *scratch; /* DW: [workers][taps + 2][channels] */
+    double *low16, *pace; /* 16-bit inputs: [in_ch] where a channel's bytes start, and their step, in steps of the input */
 } Layer;
 
 static EffShape shape_of(const EffGraph *g, int node)
@@ -105,6 +108,15 @@ static void target(const Layer *l, float *to, size_t at, EffSession *s, EffRefer
         to[c] -= unit * (float)residual[c];
 }
 
+/*
+ * Moments want bytes. A channel of 16-bit inputs is written in bytes over its own range: each has 255 steps of its own,
+ * however quiet it is beside the others.
+ */
+static uint8_t to_byte(const Layer *l, size_t c, int16_t x)
+{
+    return (uint8_t)eff_round_clamp(((double)x - l->low16[c]) / l->pace[c], 0, 255);
+}
+
 static void visit_pw(void *ctx, size_t picture, int worker, EffSession *s, EffReferenceSession *r)
 {
     const Layer *l = ctx;
@@ -114,7 +126,11 @@ static void visit_pw(void *ctx, size_t picture, int worker, EffSession *s, EffRe
     (void)worker;
     for (size_t i = 0; i < l->n_positions; i++) {
         const size_t at = position(l, picture, i, n_all), row = picture * l->n_positions + i;
-        memcpy(l->samples.x + row * n_x, x + at * (size_t)eff_ch_pad(l->step->in_ch), n_x);
+        const size_t from = at * (size_t)eff_ch_pad(l->step->in_ch);
+        if (l->low16 == NULL)
+            memcpy(l->samples.x + row * n_x, x + from, n_x);
+        for (size_t c = 0; l->low16 != NULL && c < n_x; c++)
+            l->samples.x[row * n_x + c] = to_byte(l, c, ((const int16_t *)(const void *)x)[from + c]);
         if (l->from_inputs)
             memcpy(l->samples.f + row * n_f,
                    eff_reference_value(r, l->g->values[l->g->nodes[l->conv].in[0]].producer) + at * n_f,
@@ -148,6 +164,18 @@ static void visit_stem(void *ctx, size_t picture, int worker, EffSession *s, Eff
     }
 }
 
+/* The pixel of 16-bit inputs at (y, x) of the padded picture, in bytes. */
+static void wide_window(const Layer *l, int16_t *to, const void *src, ptrdiff_t y, ptrdiff_t x)
+{
+    const EffPlanTensor *in = &l->plan->tensors[l->step->in[0]];
+    y -= l->step->pad_top;
+    x -= l->step->pad_left;
+    const bool inside = y >= 0 && x >= 0 && y < in->h && x < in->w;
+    const int16_t *from = (const int16_t *)src + (inside ? (size_t)(y * in->w + x) * (size_t)eff_ch_pad(in->c) : 0);
+    for (size_t c = 0; c < (size_t)in->c; c++)
+        to[c] = to_byte(l, c, inside ? from[c] : 0);
+}
+
 static void visit_dw(void *ctx, size_t picture, int worker, EffSession *s, EffReferenceSession *r)
 {
     const Layer *l = ctx;
@@ -161,7 +189,9 @@ static void visit_dw(void *ctx, size_t picture, int worker, EffSession *s, EffRe
         const size_t at = position(l, picture, i, (size_t)out.h * (size_t)out.w);
         const size_t top = at / (size_t)out.w * (size_t)l->step->stride,
                      left = at % (size_t)out.w * (size_t)l->step->stride;
-        for (size_t t = 0; t < taps; t++) {
+        for (size_t t = 0; t < taps && l->low16 != NULL; t++)
+            wide_window(l, x + t * n_ch, src, (ptrdiff_t)(top + t / k), (ptrdiff_t)(left + t % k));
+        for (size_t t = 0; t < taps && l->low16 == NULL; t++) {
             const uint8_t *from = src + (top + t / k) / 4 * stride + (left + t % k) * column + (top + t / k) % 4;
             for (size_t c = 0; c < n_ch; c++)
                 x[t * n_ch + c] = from[c * 4];
@@ -196,7 +226,8 @@ static int node_of_step(const EffGraph *g, const EffPlan *plan, int step)
 
 static bool is_tunable(const EffPlanStep *s)
 {
-    return s->op == EFF_STEP_STEM || s->op == EFF_STEP_DW || (s->op == EFF_STEP_PW && s->in_ch <= MOST_INPUTS);
+    return s->op == EFF_STEP_STEM || eff_step_is_dw(s->op) ||
+           ((s->op == EFF_STEP_PW || s->op == EFF_STEP_PW16) && s->in_ch <= MOST_INPUTS);
 }
 
 static int reader_of(const EffGraph *g, int node, EffOp op)
@@ -294,6 +325,43 @@ static void combine(double *cross, double *mean, const EffConv *c, const double 
     }
 }
 
+/* What a mean of samples means to the convolution. */
+static double real_mean(const Layer *l, size_t c, double mean)
+{
+    return l->low16 == NULL ? mean : 128 + (l->low16[c] + l->pace[c] * mean) / 256;
+}
+
+/* Moments of the bytes of 16-bit inputs to those of the inputs. */
+static void rescale(const Layer *l, double *cov, double *mean, double *cross, size_t n_cross)
+{
+    const size_t n = (size_t)l->samples.n_x;
+    for (size_t i = 0; i < n && l->low16 != NULL; i++) {
+        mean[i] = real_mean(l, i, mean[i]);
+        for (size_t k = 0; k < n; k++)
+            cov[i * n + k] *= l->pace[i] * l->pace[k] / 65536;
+        for (size_t o = 0; o < n_cross; o++)
+            cross[o * n + i] *= l->pace[i] / 256;
+    }
+}
+
+static EffStatus prepare_wide(Layer *l, const EffRanges *ranges)
+{
+    const EffPlanTensor *in = &l->plan->tensors[l->step->in[0]];
+    const EffRange *range = &ranges->values[l->g->nodes[l->conv].in[0]];
+    const size_t n = (size_t)in->c;
+    float unit;
+    memcpy(&unit, l->plan->data + in->scale, sizeof unit);
+    l->low16 = eff_calloc(2 * n, sizeof *l->low16);
+    if (l->low16 == NULL)
+        return eff_fail_nomem(2 * n * sizeof *l->low16, "second moments");
+    l->pace = l->low16 + n;
+    for (size_t c = 0; c < n; c++) {
+        l->low16[c] = (double)eff_round_clamp((double)range->min[c] / (double)unit, -32768, 32767);
+        l->pace[c] = fmax(1, ((double)range->max[c] / (double)unit - l->low16[c]) / 255);
+    }
+    return EFF_OK;
+}
+
 static EffStatus tune_pw(const Tuner *t, const Layer *l)
 {
     const size_t n_in = (size_t)l->samples.n_x, n_out = (size_t)l->step->out_ch, n_f = (size_t)l->samples.n_f;
@@ -311,6 +379,8 @@ static EffStatus tune_pw(const Tuner *t, const Layer *l)
         st = eff_gram(cov, mean, &l->samples, pool);
     if (st == EFF_OK)
         st = eff_gram_cross(cross_f, mean_f, mean_f + n_f, &l->samples, pool);
+    if (st == EFF_OK)
+        rescale(l, cov, mean, cross_f, n_f);
     if (st == EFF_OK && l->from_inputs) {
         combine(cross, mean_y, &l->g->nodes[l->conv].conv, cross_f, mean_f);
     } else if (st == EFF_OK) {
@@ -359,7 +429,7 @@ static EffStatus tune_dw(const Tuner *t, Layer *l)
     const size_t n_samples = l->n_positions * l->n_pictures;
     EffDwRounding r = {.m = m, .f_unit = l->f_unit, .damping = damping_to_aim(taps, n_samples), .q_max = 127};
     EffStatus st = own(conv, numbers);
-    if (st == EFF_OK && t->options->with_aim)
+    if (st == EFF_OK && t->options->with_aim && l->low16 == NULL) /* aiming would need the moments' units */
         eff_dw_aim(&r, conv->scaled, pool);
     r.damping = damping_to_round(taps, n_samples);
     if (st == EFF_OK)
@@ -380,7 +450,7 @@ static EffStatus tune_dw(const Tuner *t, Layer *l)
         double sum = (double)m->f[c] / (double)m->n[c] * l->f_unit[c];
         for (size_t i = 0; i < taps; i++)
             sum -= numbers->acc_unit[c] * conv->q[c * taps + i] *
-                   ((double)m->x[i * n_ch + c] / (double)m->n[c] - numbers->zero[c]);
+                   (real_mean(l, c, (double)m->x[i * n_ch + c] / (double)m->n[c]) - numbers->zero[c]);
         conv->bias[c] = sum;
     }
     return st;
@@ -429,13 +499,15 @@ static EffStatus tune_step(const Tuner *t, int step, int conv)
     l.act = act != l.conv ? t->g->nodes[act].act : EFF_ACTIVATION_NONE;
     l.low = l.act == EFF_ACTIVATION_RELU || l.act == EFF_ACTIVATION_RELU6 ? -0.25f : -HUGE_VALF;
     l.high = l.act == EFF_ACTIVATION_RELU6 ? 6.25f : HUGE_VALF;
+    if (eff_step_is_wide(l.step->op))
+        st = prepare_wide(&l, t->ranges);
     eff_prefix_visit_fn *visit = visit_pw;
     const size_t n_workers = (size_t)eff_pool_size(eff_prefix_pool(t->prefix));
-    if (l.step->op == EFF_STEP_DW) {
+    if (st == EFF_OK && eff_step_is_dw(l.step->op)) {
         visit = visit_dw;
         l.n_positions = positions_of(&l, DW_SAMPLES);
         st = prepare_dw(&l, t->ranges, n_workers);
-    } else {
+    } else if (st == EFF_OK) {
         const size_t wanted = SAMPLES_A_WEIGHT * (size_t)l.step->in_ch;
         l.n_positions = positions_of(&l, wanted > LEAST_SAMPLES ? wanted : LEAST_SAMPLES);
         int n_x = l.step->in_ch;
@@ -443,19 +515,20 @@ static EffStatus tune_step(const Tuner *t, int step, int conv)
             visit = visit_stem;
             n_x = 3 * l.step->kernel * l.step->kernel;
         }
-        l.from_inputs = l.step->op == EFF_STEP_PW && l.last == l.conv && l.step->in_ch < l.step->out_ch;
+        l.from_inputs = l.step->op != EFF_STEP_STEM && l.last == l.conv && l.step->in_ch < l.step->out_ch;
         st = eff_samples_create(&l.samples, l.n_positions * l.n_pictures, n_x,
                                 l.from_inputs ? l.step->in_ch : l.step->out_ch);
     }
     if (st == EFF_OK)
         st = eff_prefix_run(t->prefix, model, step, l.last, node_of_step(t->g, l.plan, step + 1), visit, &l);
     if (st == EFF_OK)
-        st = l.step->op == EFF_STEP_DW ? tune_dw(t, &l) : tune_pw(t, &l);
+        st = eff_step_is_dw(l.step->op) ? tune_dw(t, &l) : tune_pw(t, &l);
     eff_samples_free(&l.samples);
     for (size_t i = 0; l.dw != NULL && i < n_workers; i++)
         eff_dw_moments_free(&l.dw[i]);
     eff_free(l.dw);
     eff_free(l.f_unit);
+    eff_free(l.low16);
     eff_free(l.scratch);
     eff_model_close(model);
     return st;
@@ -485,6 +558,12 @@ static void migrate(EffTuning *tuning, const EffGraph *g)
     }
 }
 
+void eff_tuning_migrate(EffTuning *tuning, const EffGraph *g, const EffQuantizeOptions *options)
+{
+    if (!options->no_migration && !has_clamps(g))
+        migrate(tuning, g);
+}
+
 EffStatus eff_tune(EffTuning *tuning, const EffGraph *g, const EffReference *reference, const EffRanges *ranges,
                    const EffActChoice *choices, size_t n_choices, const EffPictures *pictures,
                    const EffQuantizeOptions *options)
@@ -493,8 +572,7 @@ EffStatus eff_tune(EffTuning *tuning, const EffGraph *g, const EffReference *ref
         .tuning = tuning, .g = g, .ranges = ranges, .choices = choices, .n_choices = n_choices, .options = options};
     EffPlan plan = {0};
     EffStatus st = EFF_OK;
-    if (!options->no_migration && !has_clamps(g))
-        migrate(tuning, g);
+    eff_tuning_migrate(tuning, g, options);
     if (options->no_gptq)
         return EFF_OK;
     st = lower(&t, &plan, -1, 1);

@@ -33,11 +33,15 @@ static bool has_channels(const EffGraph *g, int value)
     return false;
 }
 
-/* "u8", "s16", "u8+s16", "f32" by the plan's tensors of that node; "acc" where it is only on the way to another. */
+/* "int16" of a convolution with 16-bit inputs; else "u8", "s16", "u8+s16", "f32" by the plan's tensors of that node; "acc" where it is only on the way to another. */
 static const char *type_of(const EffGraph *g, int node, const EffPlan *plan)
 {
     const EffShape s = g->values[g->nodes[node].out].shape;
     bool u8 = false, s16 = false, f32 = false;
+    for (int i = 0; i < plan->n_steps; i++) {
+        if (eff_step_is_wide(plan->steps[i].op) && strcmp(plan->steps[i].name, g->nodes[node].name) == 0)
+            return "int16";
+    }
     for (int t = 0; t < plan->n_tensors; t++) {
         const EffPlanTensor *tensor = &plan->tensors[t];
         if (strcmp(tensor->name, g->nodes[node].name) != 0 || tensor->h != s.h || tensor->w != s.w || tensor->c != s.c)
@@ -197,12 +201,12 @@ static EffStatus find_node(const Reader *r, int *out, const char *name)
 
 static EffStatus read_words(const Reader *r, EffTableRow *row, char **words, int n)
 {
-    static const char *const types[] = {"u8", "s16", "u8+s16", "f32", "acc"};
+    static const char *const types[] = {"u8", "s16", "u8+s16", "f32", "acc", "int16"};
     bool known = false;
     for (size_t i = 0; i < EFF_COUNT(types); i++)
         known |= strcmp(words[1], types[i]) == 0;
     if (!known)
-        return wrong(r, "'%s' is no type; use u8, s16, u8+s16, f32 or acc", words[1]);
+        return wrong(r, "'%s' is no type; use u8, s16, u8+s16, f32, acc or int16", words[1]);
     snprintf(row->type, sizeof row->type, "%s", words[1]);
     if (strcmp(words[2], "tensor") != 0 && strcmp(words[2], "channel") != 0)
         return wrong(r, "'%s' is neither 'tensor' nor 'channel'; say which ranges follow", words[2]);
@@ -368,6 +372,11 @@ void eff_table_free(EffTable *t)
 }
 
 /* ---- Using ---- */
+
+bool eff_table_is_int16(const EffTable *t, int node)
+{
+    return t->rows[node].line > 0 && strcmp(t->rows[node].type, "int16") == 0;
+}
 
 bool eff_table_is_complete(const EffTable *t, const EffGraph *g)
 {

@@ -29,6 +29,8 @@ typedef struct EffTable {
 EffStatus eff_table_parse(EffTable *out, const char *text, const char *name, const EffGraph *g);
 void eff_table_free(EffTable *t);
 
+/* Whether a node is to multiply 16-bit inputs. */
+bool eff_table_is_int16(const EffTable *t, int node);
 /* Whether all nodes are listed: then nothing needs to be observed. */
 bool eff_table_is_complete(const EffTable *t, const EffGraph *g);
 /* Put the listed nodes' ranges in place of the observed ones. */
