@@ -415,12 +415,24 @@ EffStatus eff_table_choose(const EffTable *t, EffActChoice *choices, size_t n, c
     return EFF_OK;
 }
 
+/* Whether a node's output leaves in other bits because a reader multiplies 16-bit inputs. */
+static bool serves_int16(const EffTable *t, const EffGraph *g, int node, const EffPlan *plan)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        for (int k = 0; k < g->nodes[i].n_inputs; k++) {
+            if (g->nodes[i].in[k] == g->nodes[node].out && strcmp(type_of(g, i, plan), "int16") == 0)
+                return strcmp(t->rows[node].type, "acc") != 0;
+        }
+    }
+    return false;
+}
+
 EffStatus eff_table_check_types(const EffTable *t, const EffGraph *g, const EffPlan *plan)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         const EffTableRow *row = &t->rows[i];
         const char *type = row->line > 0 ? type_of(g, i, plan) : row->type;
-        if (strcmp(type, row->type) != 0)
+        if (strcmp(type, row->type) != 0 && !serves_int16(t, g, i, plan))
             return eff_fail(EFF_ERR_FORMAT, "%s:%d: %s can't be %s: what reads it needs %s; write that", t->name,
                             row->line, g->nodes[i].name, row->type, type);
     }

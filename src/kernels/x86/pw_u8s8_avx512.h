@@ -554,7 +554,7 @@ static EFF_ALWAYS_INLINE void join(const EffEpilogue *e, int channels, const Eff
 {
     const Shared shared = load_shared(e, mode);
     const size_t stride = (size_t)eff_ch_pad(channels);
-    const Z half = _mm512_set1_epi32(128);
+    const Z half = _mm512_set1_epi32(128), byte = _mm512_set1_epi32(8);
     for (size_t c = 0; c < stride; c += 16) {
         const Channels ch = load_channels(e, mode, (int)c, mode == MODE_CLAMP || io->dst_u8 != NULL,
                                           mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
@@ -569,7 +569,7 @@ static EFF_ALWAYS_INLINE void join(const EffEpilogue *e, int channels, const Eff
             Four f;
             for (int r = 0; r < 4; r++) {
                 const size_t from = at + (r < to.n ? (size_t)r : 0) * stride + c;
-                const Z lo = _mm512_srai_epi32(_mm512_add_epi32(_mm512_loadu_si512(io->lo + from), half), 8);
+                const Z lo = _mm512_srav_epi32(_mm512_add_epi32(_mm512_loadu_si512(io->lo + from), half), byte);
                 f.px[r] = _mm512_add_epi32(_mm512_add_epi32(bias, _mm512_loadu_si512(io->hi + from)), lo);
             }
             if (mode == MODE_CLAMP)

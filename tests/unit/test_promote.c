@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolutions with 16-bit inputs: what they gain, who is chosen, the same logits everywhere, and their plans' proof. */
+#include "unit.h"
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "effnet/compile.h"
+#include "format/bin.h"
+#include "graph/ir.h"
+#include "kernels/table.h"
+#include "quant/divergence.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SIZE = 40, N_CLASSES = 50, N_PICTURES = 8 };
+
+static EffGraph *network(const char *name)
+{
+    EffArch arch;
+    EffGraph *g = NULL;
+    assert_int_equal(eff_arch_find(&arch, name), EFF_OK);
+    arch.pre.size = SIZE;
+    arch.n_classes = N_CLASSES;
+    arch.width *= 0.4;
+    assert_int_equal(eff_graph_build(&g, &arch), EFF_OK);
+    assert_int_equal(eff_graph_randomize(g, 7), EFF_OK);
+    assert_int_equal(eff_graph_optimize(g), EFF_OK);
+    return g;
+}
+
+static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
+{
+    (void)ctx;
+    eff_synthetic_picture(pixels, SIZE, 100 + i);
+    return EFF_OK;
+}
+
+static const EffPictures pictures = {.n = N_PICTURES, .get = get_synthetic};
+
+static EffCompiled *quantize(const EffGraph *g, EffQuantizeOptions o)
+{
+    EffCompiled *c = NULL;
+    o.n_report = 2;
+    if (eff_quantize(&c, g, &pictures, &o) != EFF_OK)
+        fail_msg("%s", eff_last_message());
+    return c;
+}
+
+/* Mean divergence from float over other pictures; the logits go to `all` where it is not NULL. */
+static double divergence(const EffCompiled *c, const EffGraph *g, const char *cpu, int n_threads, float *all)
+{
+    EffCompiled *f32 = NULL;
+    EffModel *m = NULL, *mf = NULL;
+    EffSession *s = NULL, *sf = NULL;
+    uint8_t pixels[SIZE * SIZE * 3];
+    float a[N_CLASSES], b[N_CLASSES];
+    double sum = 0;
+    assert_int_equal(eff_compile_float(&f32, g), EFF_OK);
+    assert_int_equal(eff_compiled_model(&m, c, cpu), EFF_OK);
+    assert_int_equal(eff_compiled_model(&mf, f32, NULL), EFF_OK);
+    assert_int_equal(eff_session_create(&s, m, n_threads), EFF_OK);
+    assert_int_equal(eff_session_create(&sf, mf, 1), EFF_OK);
+    for (int i = 0; i < N_PICTURES; i++) {
+        eff_synthetic_picture(pixels, SIZE, 500 + (uint64_t)i);
+        eff_session_run(s, pixels, b);
+        eff_session_run(sf, pixels, a);
+        sum += eff_softmax_kl(a, b, N_CLASSES);
+        if (all != NULL)
+            memcpy(all + i * N_CLASSES, b, sizeof b);
+    }
+    eff_session_destroy(s);
+    eff_session_destroy(sf);
+    eff_model_close(m);
+    eff_model_close(mf);
+    eff_compiled_free(f32);
+    return sum / N_PICTURES;
+}
+
+static size_t n_promoted(const EffCompiled *c)
+{
+    const EffNodeRank *r;
+    size_t n = 0;
+    for (size_t i = 0; (r = eff_compiled_rank(c, i)) != NULL; i++)
+        n += r->reason[0] != '\0';
+    return n;
+}
+
+static EffNode *find(EffGraph *g, const char *name)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (strcmp(g->nodes[i].name, name) == 0)
+            return &g->nodes[i];
+    }
+    fail_msg("no node %s", name);
+    return NULL;
+}
+
+/*
+ * A loud channel of a bottleneck that the next layer does not listen to: one scale a tensor, set by it, leaves the others
+ * a few steps; 16 bits leave them all they need.
+ */
+static void add_a_loud_channel(EffGraph *g)
+{
+    EffConv *from = &find(g, "/blocks/blocks.0/blocks.0.0/conv_pw/Conv")->conv;
+    EffConv *to = &find(g, "/blocks/blocks.1/blocks.1.0/conv_pw/Conv")->conv;
+    for (size_t i = 0; i < (size_t)from->in_ch; i++)
+        from->wgt.data[i] *= 64;
+    from->bias.data[0] *= 64;
+    for (size_t o = 0; o < (size_t)to->out_ch; o++)
+        to->wgt.data[o * (size_t)to->in_ch] = 0;
+}
+
+static void few_nodes_gain_and_all_gain_more(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"efficientnet-lite0"};
+    for (size_t i = 0; i < EFF_COUNT(names); i++) {
+        EffGraph *g = network(names[i]);
+        EffCompiled *none = quantize(g, (EffQuantizeOptions){.no_gptq = 1});
+        EffCompiled *some = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .int16_nodes = 6});
+        EffCompiled *all = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .int16_nodes = 1000});
+        assert_int_equal(n_promoted(none), 0);
+        assert_int_equal(n_promoted(some), 6);
+        assert_true(n_promoted(all) > 12);
+        const EffNodeRank *first = eff_compiled_rank(some, 0);
+        assert_true(first->gain > 0 && first->gain >= eff_compiled_rank(some, 5)->gain);
+        assert_string_equal(first->reason, "gain");
+        const double kl = divergence(none, g, NULL, 1, NULL), kl_some = divergence(some, g, NULL, 1, NULL),
+                     kl_all = divergence(all, g, NULL, 1, NULL);
+        assert_true(kl_some < kl);
+        assert_true(kl_all < kl_some);
+        eff_compiled_free(none);
+        eff_compiled_free(some);
+        eff_compiled_free(all);
+        eff_graph_free(g);
+    }
+}
+
+static void logits_are_the_same_at_every_level(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"efficientnet-lite0", "efficientnet-b0"};
+    float wanted[N_PICTURES * N_CLASSES], got[N_PICTURES * N_CLASSES];
+    for (size_t i = 0; i < EFF_COUNT(names); i++) {
+        EffGraph *g = network(names[i]);
+        EffCompiled *c = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .int16_nodes = 1000});
+        divergence(c, g, "c", 1, wanted);
+        for (size_t level = 0; eff_cpu_level_at(level) != NULL; level++) {
+            unsigned flags;
+            if (eff_cpu_level_find(&flags, eff_cpu_level_at(level)) != EFF_OK)
+                continue;
+            for (int n_threads = 1; n_threads <= 3; n_threads += 2) {
+                divergence(c, g, eff_cpu_level_at(level), n_threads, got);
+                assert_memory_equal(wanted, got, sizeof got);
+            }
+        }
+        eff_compiled_free(c);
+        eff_graph_free(g);
+    }
+}
+
+static EffBytes written(const EffCompiled *c)
+{
+    char path[] = "/tmp/effnet-bin-XXXXXX";
+    EffBytes bytes = {0};
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(eff_compiled_write(c, path), EFF_OK);
+    assert_int_equal(eff_file_read(&bytes, path, SIZE_MAX / 2), EFF_OK);
+    unlink(path);
+    return bytes;
+}
+
+/* With weights chosen on 16-bit inputs too; and choosing them must not lose what promoting gained. */
+static void bytes_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    EffGraph *g = network("efficientnet-b0");
+    EffCompiled *one = quantize(g, (EffQuantizeOptions){.n_threads = 1, .int16_nodes = 6});
+    EffCompiled *three = quantize(g, (EffQuantizeOptions){.n_threads = 3, .int16_nodes = 6});
+    EffCompiled *none = quantize(g, (EffQuantizeOptions){0});
+    EffBytes a = written(one), b = written(three);
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.data, b.data, a.size);
+    assert_true(divergence(one, g, NULL, 1, NULL) < divergence(none, g, NULL, 1, NULL));
+    eff_free(a.data);
+    eff_free(b.data);
+    eff_compiled_free(one);
+    eff_compiled_free(three);
+    eff_compiled_free(none);
+    eff_graph_free(g);
+}
+
+/* A table with the type of one convolution, "acc", edited as a user would. */
+static char *with_type(const char *table, const char *node)
+{
+    char *text = malloc(strlen(table) + 3);
+    assert_non_null(text);
+    const char *line = strstr(table, node), *type = strstr(line, " acc ");
+    assert_true(type != NULL && type < strchr(line, '\n'));
+    sprintf(text, "%.*s int16 %s", (int)(type - table), table, type + 5);
+    return text;
+}
+
+/* Of a node's output, by the report. */
+static double sqnr(const EffCompiled *c, const char *node)
+{
+    const EffNodeReport *row;
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++) {
+        if (strcmp(row->name, node) == 0)
+            return row->sqnr_db;
+    }
+    fail_msg("no row of %s", node);
+    return 0;
+}
+
+/* The layer's own error: weights chosen on the moments of 16-bit inputs against rounded ones. */
+static void chosen_weights_suit_wide_inputs(void **state)
+{
+    (void)state;
+    static const char *const nodes[] = {"/blocks/blocks.1/blocks.1.0/conv_pw/Conv",
+                                        "/blocks/blocks.0/blocks.0.0/conv_dw/Conv"};
+    static const char *const outputs[] = {"/blocks/blocks.1/blocks.1.0/bn1/act/Clip",
+                                          "/blocks/blocks.0/blocks.0.0/bn1/act/Clip"};
+    EffGraph *g = network("efficientnet-lite0");
+    EffCompiled *plain = quantize(g, (EffQuantizeOptions){.no_gptq = 1});
+    for (size_t i = 0; i < EFF_COUNT(nodes); i++) {
+        char *table = with_type(eff_compiled_table(plain), nodes[i]);
+        EffCompiled *rounded = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .table = table});
+        EffCompiled *chosen = quantize(g, (EffQuantizeOptions){.table = table});
+        assert_int_equal(n_promoted(rounded), 1);
+        assert_string_equal(eff_compiled_rank(rounded, 0)->reason, "table");
+        assert_non_null(strstr(eff_compiled_table(chosen), " int16 "));
+        assert_true(sqnr(chosen, outputs[i]) > sqnr(rounded, outputs[i]) + 0.1);
+        free(table);
+        eff_compiled_free(rounded);
+        eff_compiled_free(chosen);
+    }
+    eff_compiled_free(plain);
+    eff_graph_free(g);
+}
+
+static void a_loud_channel_costs_the_others_nothing(void **state)
+{
+    (void)state;
+    static const char node[] = "/blocks/blocks.1/blocks.1.0/conv_pw/Conv";
+    static const char output[] = "/blocks/blocks.1/blocks.1.0/bn1/act/Clip";
+    EffGraph *g = network("efficientnet-lite0");
+    add_a_loud_channel(g);
+    EffCompiled *plain = quantize(g, (EffQuantizeOptions){.no_gptq = 1});
+    char *table = with_type(eff_compiled_table(plain), node);
+    EffCompiled *wide = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .table = table});
+    assert_true(sqnr(wide, output) > sqnr(plain, output) + 6);
+    free(table);
+    eff_compiled_free(plain);
+    eff_compiled_free(wide);
+    eff_graph_free(g);
+}
+
+static void a_drop_is_reached_or_not_and_says_so(void **state)
+{
+    (void)state;
+    EffGraph *g = network("efficientnet-b0");
+    EffCompiled *easy = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .has_max_drop = 1, .max_drop = 100});
+    const EffPromotionSummary s = eff_compiled_promotion(easy);
+    assert_int_equal(s.n_promoted, 0);
+    assert_int_equal(s.n_held_back, 2);
+    assert_int_equal(s.n_pictures, 6);
+    assert_true(s.reached && s.drop == s.drop_before);
+    eff_compiled_free(easy);
+    EffCompiled *c = NULL;
+    const EffPictures few = {.n = 7, .get = get_synthetic};
+    const EffQuantizeOptions hard = {.no_gptq = 1, .has_max_drop = 1};
+    assert_int_equal(eff_quantize(&c, g, &few, &hard), EFF_ERR_ARG);
+    assert_non_null(strstr(eff_last_message(), "there are 7"));
+    eff_graph_free(g);
+}
+
+static void bytes_come_apart_and_together(void **state)
+{
+    (void)state;
+    enum { N = 65536 };
+    int16_t *x = malloc(N * sizeof *x);
+    uint8_t *hi = malloc(N), *lo = malloc(N);
+    assert_true(x != NULL && hi != NULL && lo != NULL);
+    for (int i = 0; i < N; i++)
+        x[i] = (int16_t)(i - 32768);
+    eff_split_s16(hi, lo, x, N);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(256 * (hi[i] - 128) + lo[i], x[i]);
+    free(x);
+    free(hi);
+    free(lo);
+}
+
+static void sums_that_leave_32_bits_are_refused(void **state)
+{
+    (void)state;
+    enum { N = 16384 };
+    static int8_t wgt[N];
+    memset(wgt, 127, sizeof wgt);
+    const int32_t room = (int32_t)(INT32_MAX - 256ll * 127 * N - 1);
+    int32_t bias = room;
+    assert_int_equal(eff_wide_check(wgt, &bias, 1, N), EFF_OK);
+    bias = room + 1;
+    assert_int_equal(eff_wide_check(wgt, &bias, 1, N), EFF_ERR_FORMAT);
+    bias = -room - 1;
+    assert_int_equal(eff_wide_check(wgt, &bias, 1, N), EFF_ERR_FORMAT);
+}
+
+static void divergence_is_that_of_libm(void **state)
+{
+    (void)state;
+    const float a[4] = {1, 2.5f, -3, 700}, b[4] = {0.5f, 2, -1, 0.25f};
+    for (size_t n = 1; n <= 3; n++) {
+        double za = 0, zb = 0, kl = 0;
+        for (size_t i = 0; i < n; i++) {
+            za += exp((double)a[i]);
+            zb += exp((double)b[i]);
+        }
+        for (size_t i = 0; i < n; i++)
+            kl += exp((double)a[i]) / za * ((double)a[i] - log(za) - (double)b[i] + log(zb));
+        assert_true(fabs(eff_softmax_kl(a, b, n) - kl) < 1e-13);
+    }
+    assert_true(eff_softmax_kl(a, a, 4) == 0);
+    assert_true(isfinite(eff_softmax_kl(a, b, 4)) && eff_softmax_kl(a, b, 4) > 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_come_apart_and_together),
+        cmocka_unit_test(sums_that_leave_32_bits_are_refused),
+        cmocka_unit_test(divergence_is_that_of_libm),
+        cmocka_unit_test(a_loud_channel_costs_the_others_nothing),
+        cmocka_unit_test(few_nodes_gain_and_all_gain_more),
+        cmocka_unit_test(logits_are_the_same_at_every_level),
+        cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(chosen_weights_suit_wide_inputs),
+        cmocka_unit_test(a_drop_is_reached_or_not_and_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
