@@ -24,9 +24,10 @@ size_t eff_find_activations(EffActChoice *out, const EffGraph *g, const EffRange
 /* What has been decided, node by node, and what the tuner wants to know about one of them. */
 typedef struct EffTuning {
     EffConvTuning *convs; /* [n_nodes] */
-    uint8_t *shares;      /* [n_values] 0..4: how much of a channel's own range its u8 form follows, in quarters */
-    int asked;            /* node whose numbers go to `numbers`; -1 */
-    int n_needed;         /* nodes from this one on need no weights yet: they are left 0; 0: all need theirs */
+    float *
+        *factors; /* [n_values] [c]: how much wider than a channel's range its u8 form is; NULL: the tensor's range */
+    int asked;    /* node whose numbers go to `numbers`; -1 */
+    int n_needed; /* nodes from this one on need no weights yet: they are left 0; 0: all need theirs */
     EffLayerNumbers numbers;
 } EffTuning;
 
