@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compare the int8 accuracy of effnet, ONNX Runtime and NNCF on EfficientNet-Lite0.
+"""Compare the int8 accuracy of effnet, ONNX Runtime and NNCF on an EfficientNet-Lite.
 
     effnet pull efficientnet-lite0
-    compare_accuracy.py --photos DIR [--effnet build/effnet] [--onnx lite0.onnx]
+    compare_accuracy.py --photos DIR [--model lite0] [--effnet build/effnet] [--onnx lite0.onnx]
 
 DIR holds photos named INDEX_anything.jpg, INDEX being the class. In name order, photos at even positions are half A,
 the others half B. Each engine calibrates on one half and is tested on the other, then the halves swap. All start from
@@ -28,22 +28,30 @@ from PIL import Image
 import onnx_net
 from peers import Nncf, OnnxRuntime, effnet, missing, version
 
-MODEL = "efficientnet-lite0"
-SIZE, RESIZED = 224, 256  # 256 is floor(224 / 0.875)
 FOLDS = ("A", "B"), ("B", "A")  # calibrates, tests
 TOLERANCE = 1e-3  # largest difference of a float logit between effnet and the ONNX network
 
 
-def load(path):
-    """The pixels that effnet sees: short side to 256 by Pillow's bicubic, centre crop, (x - 127) / 128, NCHW."""
-    picture = Image.open(path).convert("RGB")
-    w, h = picture.size
-    short = min(w, h)
-    w, h = RESIZED * w // short, RESIZED * h // short
-    left, top = round((w - SIZE) / 2), round((h - SIZE) / 2)
-    picture = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + SIZE, top + SIZE))
-    x = (np.asarray(picture, np.float32) - 127) / 128
-    return np.ascontiguousarray(x.transpose(2, 0, 1)[None])
+class Model:
+    """What effnet says of a pulled model, and the pixels that it sees."""
+
+    def __init__(self, key, program):
+        self.key, self.name = key, f"efficientnet-{key}"
+        info = json.loads(effnet(program, "info", self.name, "--json"))
+        self.weights, self.size = info["file"], info["input_size"]
+        self.resized = int(self.size / info["crop"])
+        self.mean, self.std = info["mean"], info["std"]
+
+    def load(self, path):
+        """Short side by Pillow's bicubic, centre crop, (x - mean) / std, NCHW."""
+        picture = Image.open(path).convert("RGB")
+        w, h = picture.size
+        short = min(w, h)
+        w, h = self.resized * w // short, self.resized * h // short
+        left, top = round((w - self.size) / 2), round((h - self.size) / 2)
+        picture = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + self.size, top + self.size))
+        x = (np.asarray(picture, np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        return np.ascontiguousarray(x.transpose(2, 0, 1)[None])
 
 
 def measure(a, b, labels):
@@ -87,12 +95,12 @@ def split(folder, work):
     return halves, {h: np.array([int(p.name.split("_")[0]) for p in half]) for h, half in halves.items()}
 
 
-def run_effnet(program, reference, labels, work):
+def run_effnet(net, program, reference, labels, work):
     """Returns [(fold, measures)]."""
     folds = []
     for calib, test in FOLDS:
-        effnet(program, "quantize", MODEL, "--calib", work / calib, "-o", work / "int8.bin", "-q")
-        said = effnet(program, "eval", MODEL, work / "int8.bin", "--data", work / test, "--json", "-q",
+        effnet(program, "quantize", net.name, "--calib", work / calib, "-o", work / "int8.bin", "-q")
+        said = effnet(program, "eval", net.name, work / "int8.bin", "--data", work / test, "--json", "-q",
                       "--save-logits", work / "int8.npy")
         m = measure(reference[test], np.load(work / "int8.npy"), labels[test])
         check_ours(json.loads(said), m, f"{calib} -> {test}")
@@ -100,21 +108,21 @@ def run_effnet(program, reference, labels, work):
     return folds
 
 
-def logits(peer, model, photos):
+def logits(net, peer, model, photos):
     run = peer.runner(model)
-    return np.concatenate([run(load(p)) for p in photos])
+    return np.concatenate([run(net.load(p)) for p in photos])
 
 
-def run_peer(peer, model, halves, reference, labels, work):
+def run_peer(net, peer, model, halves, reference, labels, work):
     """Returns [(fold, measures)]; stops unless the engine's float logits are effnet's."""
     folds = []
     for calib, test in FOLDS:
-        worst = np.abs(logits(peer, model, halves[test]) - reference[test]).max()
+        worst = np.abs(logits(net, peer, model, halves[test]) - reference[test]).max()
         print(f"{peer.__name__}, half {test}: float logits differ from effnet's by at most {worst:.1e}")
         if not worst < TOLERANCE:
             sys.exit("the float networks differ: nothing to compare")
-        quantized = peer.quantize(model, halves[calib], load, work)
-        m = measure(reference[test], logits(peer, quantized, halves[test]), labels[test])
+        quantized = peer.quantize(model, halves[calib], net.load, work)
+        m = measure(reference[test], logits(net, peer, quantized, halves[test]), labels[test])
         folds.append((f"{calib} -> {test}", m))
     return folds
 
@@ -122,28 +130,29 @@ def run_peer(peer, model, halves, reference, labels, work):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--photos", required=True, type=pathlib.Path, help="folder of photos named INDEX_anything.jpg")
+    ap.add_argument("--model", default="lite0", choices=("lite0", "lite1", "lite2", "lite3", "lite4"),
+                    help="a member that effnet has pulled (default: lite0)")
     ap.add_argument("--effnet", default="effnet", help="the program (default: the one on PATH)")
     ap.add_argument("--onnx", type=pathlib.Path, help="keep the float network here")
     args = ap.parse_args()
-    seen = {}
+    seen, net = {}, Model(args.model, args.effnet)
     with tempfile.TemporaryDirectory() as tmp, contextlib.redirect_stdout(sys.stderr):
         work = pathlib.Path(tmp)
         halves, labels = split(args.photos, work)
         reference = {}
         for h in halves:
-            effnet(args.effnet, "eval", MODEL, "--float", "--data", work / h, "--save-logits", work / "float.npy", "-q")
+            effnet(args.effnet, "eval", net.name, "--float", "--data", work / h, "--save-logits", work / "float.npy", "-q")
             reference[h] = np.load(work / "float.npy")
         ours = " ".join(effnet(args.effnet, "version").split()[:2])
-        seen[ours] = run_effnet(args.effnet, reference, labels, work)
+        seen[ours] = run_effnet(net, args.effnet, reference, labels, work)
 
         model = args.onnx or work / "float.onnx"
         for name, peer in (("ONNX Runtime", OnnxRuntime), ("NNCF", Nncf)):
             if lacks := missing(peer.packages):
                 print(f"{name} is skipped: {', '.join(lacks)} isn't installed")
                 continue
-            weights = json.loads(effnet(args.effnet, "info", MODEL, "--json"))["file"]
-            onnx_net.build("lite0", model, SIZE, onnx_net.read_legacy_pth(weights))
-            folds = run_peer(peer, model, halves, reference, labels, work)
+            onnx_net.build(net.key, model, net.size, onnx_net.read_legacy_pth(net.weights))
+            folds = run_peer(net, peer, model, halves, reference, labels, work)
             seen[f"{name} {version(peer.packages[0])}"] = folds
 
     print(f"{'int8':20s} {'fold':7s} {'n':>5s} {'agree %':>9s} {'KL':>9s} {'SQNR p50':>9s} {'p5, dB':>8s} "

@@ -165,7 +165,7 @@ def blocks(net):
 
 
 def build(net, path, size=None, weights=None, seed=1):
-    """Writes a member ("lite0" to "b7") as ONNX; `weights` are a state dict of Lite0. Returns the number of MACs."""
+    """Writes a member ("lite0" to "b7") as ONNX; `weights` are a state dict of a Lite. Returns the number of MACs."""
     width, _, native, lite = make_shapes.NETS[net]
     size = size or native
     source = Random(seed) if weights is None else Trained(weights)

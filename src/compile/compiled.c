@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "compile/lower.h"
+#include "compile/migrate.h"
 #include "compile/promote.h"
 #include "compile/tune.h"
 #include "format/bin.h"
@@ -14,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEFAULT_REPORT_PICTURES = 32, ACTIVATION_PICTURES = 16 };
+enum { DEFAULT_REPORT_PICTURES = 32, ACTIVATION_PICTURES = 16, VARIANCE_PICTURES = 64 };
 
 struct EffCompiled {
     EffPlan plan;
@@ -159,6 +160,8 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     size_t n_choices = 0;
     Some some;
     const EffPictures part = take_some(&some, pictures, ACTIVATION_PICTURES);
+    Some more;
+    const EffPictures varied = take_some(&more, pictures, VARIANCE_PICTURES);
     EffActChoice *choices = eff_calloc((size_t)g->n_nodes, sizeof *choices);
     EffStatus st = choices != NULL ? compiled_create(&c) : eff_fail_nomem((size_t)g->n_nodes, "activations");
     if (st == EFF_OK && o->table != NULL) {
@@ -177,6 +180,8 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         st = eff_table_choose(table, choices, n_choices, g);
     if (st == EFF_OK)
         st = eff_tuning_create(&tuning, g);
+    if (st == EFF_OK && !o->no_migration)
+        st = eff_migrate(&tuning, g, reference, &ranges, &varied, o);
     if (st == EFF_OK)
         st = eff_promote(&c->promotion, &tuning, g, reference, &ranges, choices, n_choices, table, pictures, o);
     if (st == EFF_OK)

@@ -166,7 +166,12 @@ static EffStatus add_act(EffInt8Layer *l, int frac_bits, EffActKind kind, EffAct
     return st;
 }
 
-EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, int *frac_bits, EffActKind act, EffActivation fn, double range)
+static int bits_of(const EffFixedPoint *y, size_t c)
+{
+    return y->frac_bits + (y->finer != NULL ? y->finer[c] : 0);
+}
+
+EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, EffFixedPoint *y, EffActKind act, EffActivation fn)
 {
     const size_t n = (size_t)l->conv->out_ch;
     EffRequantS16 *r = eff_calloc(n, sizeof *r);
@@ -177,9 +182,9 @@ EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, int *frac_bits, EffActKind act,
         return eff_fail_nomem(n * sizeof *r, "a layer");
     }
     for (size_t o = 0; o < n; o++)
-        l->acc_min[o] = at_least(l->acc_min[o], eff_pow2(EFF_Y_BITS - *frac_bits));
+        l->acc_min[o] = at_least(l->acc_min[o], eff_pow2(EFF_Y_BITS - bits_of(y, o)));
     l->step.out_kind = act != EFF_ACT_NONE ? EFF_OUT_ACT : EFF_OUT_S16;
-    l->step.pre_shift = eff_requantize_s16(r, l->acc_min, (int)n, frac_bits);
+    l->step.pre_shift = eff_requantize_s16(r, l->acc_min, y->finer, (int)n, &y->frac_bits);
     for (size_t o = 0; o < n; o++) {
         l->shift[o] = r[o].shift;
         l->acc_unit[o] = r[o].acc_unit;
@@ -187,24 +192,25 @@ EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, int *frac_bits, EffActKind act,
     }
     EffStatus st = add_s16(l, EFF_DATA_MULT, mult, n);
     if (st == EFF_OK)
-        st = add_act(l, *frac_bits, act, fn, range);
+        st = add_act(l, y->frac_bits, act, fn, y->range);
     eff_free(r);
     eff_free(mult);
     return st;
 }
 
 EffStatus eff_int8_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min,
-                                 const float *max, double range, int frac_bits)
+                                 const float *max, const EffFixedPoint *y)
 {
     const size_t n = (size_t)out->c;
     int16_t *mult = eff_calloc(n, sizeof *mult);
     if (mult == NULL)
         return eff_fail_nomem(n * sizeof *mult, "a layer");
-    step->post_shift = eff_choose_post_shift(range, frac_bits);
+    step->post_shift = eff_choose_post_shift(y->range, y->frac_bits);
     for (size_t c = 0; c < n; c++) {
         const size_t k = out->per_channel ? c : 0;
-        const EffRequantCopy copy =
-            eff_requantize_copy((double)min[k], (double)max[k], range, frac_bits, step->post_shift);
+        const int bits = bits_of(y, c);
+        const EffRequantCopy copy = eff_requantize_copy(
+            (double)min[k], (double)max[k], y->range * eff_pow2(y->frac_bits - bits), bits, step->post_shift);
         mult[c] = copy.mult;
         out->zero[c] = copy.zero;
         out->scale[c] = copy.scale;

@@ -65,16 +65,23 @@ EffStatus eff_int8_layer_begin(EffInt8Layer *l);
 /* To u8 through a clamp (form 1): ReLU when top_real is infinite, ReLU6 when it is 6. */
 EffStatus eff_int8_layer_to_u8(EffInt8Layer *l, const EffQuantInfo *out, double top_real);
 
+/* How s16 values are written: real = q * 2^-(frac_bits + finer[c]). */
+typedef struct EffFixedPoint {
+    int frac_bits;
+    const int8_t *finer; /* more bits of a channel, 0 or more; NULL: of none. Borrowed */
+    double range;        /* largest magnitude of a channel, in units of the coarsest */
+} EffFixedPoint;
+
 /*
- * To s16 with units of 2^-frac_bits (forms 2 and 3). *frac_bits may come out lower. With `act` (KIND STAIR, INTERP or
- * RELU) its tables are built for |y| <= 1.25 range.
+ * To s16 (forms 2 and 3). frac_bits may come out lower. With `act` (KIND STAIR, INTERP or RELU) its tables are built
+ * for |y| <= 1.25 range, and no channel is finer.
  */
-EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, int *frac_bits, EffActKind act, EffActivation fn, double range);
+EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, EffFixedPoint *y, EffActKind act, EffActivation fn);
 
 /* The u8 copy of an s16 output: fills `out` from [min, max] (a channel each, or all alike), sets OMULT, ZERO,
  * post_shift. */
 EffStatus eff_int8_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo *out, const float *min,
-                                 const float *max, double range, int frac_bits);
+                                 const float *max, const EffFixedPoint *y);
 
 /*
  * Round the weights to the chosen units, fold the zero points into the bias, and add WGT, BIAS and SHIFT. `cases`: the

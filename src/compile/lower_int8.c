@@ -29,6 +29,7 @@ typedef struct Forms {
     int frac_bits;      /* of s16 and vector; a sigmoid's vector has 15 */
     EffQuantInfo quant; /* of u8, or of a vector pooled from u8 (zero unused) */
     int group;          /* values that are added: index of their representative */
+    int8_t *finer;      /* of a representative, [c]: more fraction bits of a channel; NULL: none. Owned */
 } Forms;
 
 typedef struct Lower {
@@ -145,6 +146,20 @@ static EffStatus add_tensor(Lower *l, int *out, const char *name, EffTensorType 
     return eff_plan_add_tensor(l->plan, &t, out);
 }
 
+/* An s16 tensor whose channels have units of their own. */
+static EffStatus add_fixed_point_tensor(Lower *l, int *out, const char *name, EffShape s, const EffFixedPoint *y)
+{
+    EffQuantInfo quant = {0};
+    EffStatus st = eff_quant_info_alloc(&quant, s.c);
+    for (int c = 0; c < s.c && st == EFF_OK; c++)
+        quant.scale[c] = eff_pow2(-(y->frac_bits + (y->finer != NULL ? y->finer[c] : 0)));
+    quant.per_channel = y->finer != NULL;
+    if (st == EFF_OK)
+        st = add_tensor(l, out, name, EFF_TENSOR_S16, EFF_LAYOUT_NHWC, s, &quant);
+    eff_quant_info_free(&quant);
+    return st;
+}
+
 /* An s16 tensor with units of 2^-frac_bits. */
 static EffStatus add_s16_tensor(Lower *l, int *out, const char *name, EffLayout layout, EffShape s, int frac_bits)
 {
@@ -210,16 +225,54 @@ static Fused fuse(const Lower *l, const EffNode *conv)
     return f;
 }
 
-/* Fraction bits that fit every value of an addition group. */
-static int group_frac_bits(Lower *l, int value)
+/* Whether every value of an addition group is a plain sum: then its channels may have units of their own. */
+static bool is_linear_group(Lower *l, int group)
 {
-    double range = 0;
-    const int group = group_of(l, value);
     for (int v = 0; v < l->g->n_values; v++) {
-        if (group_of(l, v) == group && l->ranges->values[v].c > 0)
-            range = fmax(range, (double)eff_range_abs(&l->ranges->values[v]));
+        const int producer = l->g->values[v].producer;
+        if (group_of(l, v) != group)
+            continue;
+        const EffOp op = producer >= 0 ? l->g->nodes[producer].op : EFF_OP_ACT;
+        const unsigned taken = READ_ADD | READ_PW | READ_DW | READ_WIDE;
+        if ((op != EFF_OP_ADD && op != EFF_OP_CONV) || (l->reads[v] & ~taken) != 0 || is_vector(l->g->values[v].shape))
+            return false;
     }
-    return eff_choose_frac_bits(range, EFF_MAX_FRAC_BITS - 8);
+    return true;
+}
+
+/*
+ * Units of the values of an addition group: of the tensor, so that the loudest channel fits, and finer ones for
+ * channels that stay quieter in all of them.
+ */
+static EffStatus group_units(Lower *l, int value, EffFixedPoint *y)
+{
+    enum { MOST_FINER = 10 };
+    const int group = group_of(l, value), n_ch = l->g->values[value].shape.c;
+    Forms *forms = &l->forms[group];
+    double *range = eff_calloc((size_t)n_ch, sizeof *range);
+    if (range == NULL || (forms->finer == NULL && (forms->finer = eff_calloc((size_t)n_ch, 1)) == NULL)) {
+        eff_free(range);
+        return eff_fail_nomem((size_t)n_ch * sizeof *range, "units");
+    }
+    for (int v = 0; v < l->g->n_values; v++) {
+        const EffRange *r = &l->ranges->values[v];
+        for (int c = 0; c < r->c && group_of(l, v) == group; c++)
+            range[c] = fmax(range[c], fmax(-(double)r->min[c], (double)r->max[c]));
+    }
+    double most = 0;
+    for (int c = 0; c < n_ch; c++)
+        most = fmax(most, range[c]);
+    *y = (EffFixedPoint){.frac_bits = eff_choose_frac_bits(most, EFF_MAX_FRAC_BITS - 8), .range = most};
+    if (is_linear_group(l, group)) {
+        for (int c = 0; c < n_ch; c++) {
+            const int finer = eff_choose_frac_bits(range[c], y->frac_bits + MOST_FINER) - y->frac_bits;
+            forms->finer[c] = (int8_t)finer;
+            y->range = fmax(y->range, range[c] * eff_pow2(finer));
+        }
+        y->finer = forms->finer;
+    }
+    eff_free(range);
+    return EFF_OK;
 }
 
 static const EffActChoice *find_choice(const Lower *l, const EffNode *conv)
@@ -247,38 +300,35 @@ static void choose_clamped(EffQuantInfo *q, const EffRange *range, const float *
 }
 
 /*
- * What the u8 form of a value has to cover, a channel each: of a pointwise convolution's input between the tensor's
- * range (share 0) and the channel's own (share 4). The scales go into the convolution's weights.
+ * What the u8 form of a value has to cover, a channel each. Before a pointwise convolution it is the tensor's range,
+ * or, if scales have been chosen, the channel's own, as much wider as was decided: they go into the convolution's
+ * weights.
  */
 static EffStatus u8_range(Lower *l, int value, float **min, float **max)
 {
     Forms *forms = &l->forms[value];
     const EffRange *range = &l->ranges->values[value];
     const size_t n = (size_t)range->c;
-    const int share = l->tuning != NULL ? l->tuning->shares[value] : 0;
+    const float *factor = l->tuning != NULL ? l->tuning->factors[value] : NULL;
     const double low = (double)eff_range_min(range), high = (double)eff_range_max(range);
     *min = eff_calloc(2 * n, sizeof **min);
     if (*min == NULL)
         return eff_fail_nomem(2 * n * sizeof **min, "ranges");
     *max = *min + n;
     const bool own = forms->quant.per_channel;
-    if (share > 0)
+    if (factor != NULL)
         forms->quant.per_channel = true;
     for (size_t c = 0; c < n; c++) {
         const double span = (double)range->max[c] - (double)range->min[c];
         if (own) {
             (*min)[c] = range->min[c];
             (*max)[c] = range->max[c];
-        } else if (share == 0 || !(span > 0)) {
+        } else if (factor == NULL || !(span > 0)) {
             (*min)[c] = (float)low;
             (*max)[c] = (float)high;
-        } else { /* square roots of square roots, not pow(): the same on every machine */
-            const double root = sqrt(sqrt((high - low) / span));
-            double factor = 1;
-            for (int i = share; i < 4; i++)
-                factor *= root;
-            (*min)[c] = (float)((double)range->min[c] * factor);
-            (*max)[c] = (float)((double)range->max[c] * factor);
+        } else {
+            (*min)[c] = range->min[c] * factor[c];
+            (*max)[c] = range->max[c] * factor[c];
         }
     }
     return EFF_OK;
@@ -324,30 +374,35 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
         const bool fine = choice != NULL && choice->kind == EFF_ACT_STAIR && (reads & READ_WIDE);
         const EffActKind kind = fine             ? EFF_ACT_INTERP
                                 : choice != NULL ? choice->kind
-                                : relu6        ? EFF_ACT_RELU6
-                                : clamp        ? EFF_ACT_RELU
-                                               : EFF_ACT_NONE;
-        forms->frac_bits = f->act != NULL ? eff_choose_frac_bits(before, relu6 ? EFF_RELU6_MAX_H : EFF_MAX_ACT_FRAC_BITS)
-                                          : group_frac_bits(l, value);
-        const int wanted = forms->frac_bits;
-        st = eff_int8_layer_to_s16(layer, &forms->frac_bits, kind, act, before);
-        if (st == EFF_OK && relu6 && forms->frac_bits < 0) {
+                                : relu6          ? EFF_ACT_RELU6
+                                : clamp          ? EFF_ACT_RELU
+                                                 : EFF_ACT_NONE;
+        EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, relu6 ? EFF_RELU6_MAX_H : EFF_MAX_ACT_FRAC_BITS),
+                           .range = before};
+        if (f->act == NULL)
+            st = group_units(l, value, &y);
+        const int wanted = y.frac_bits;
+        if (st == EFF_OK)
+            st = eff_int8_layer_to_s16(layer, &y, kind, act);
+        if (st == EFF_OK && relu6 && y.frac_bits < 0) {
             eff_free(min);
             return unsupported(f->conv, "its accumulator is too coarse for ReLU6");
         }
-        if (st == EFF_OK && forms->frac_bits != wanted && (reads & READ_ADD)) {
+        if (st == EFF_OK && y.frac_bits != wanted && (reads & READ_ADD)) {
             eff_free(min);
             return unsupported(f->conv, "its accumulator is too coarse for the values it is added to");
         }
+        if (f->act != NULL)
+            y.range = (double)eff_range_abs(range);
         if (st == EFF_OK && wants_u8)
-            st = eff_int8_layer_copy_u8(l->plan, &layer->step, &forms->quant, min, max, (double)eff_range_abs(range),
-                                        forms->frac_bits);
+            st = eff_int8_layer_copy_u8(l->plan, &layer->step, &forms->quant, min, max, &y);
+        if (st == EFF_OK && wants_s16)
+            st = add_fixed_point_tensor(l, &forms->s16, f->last->name, shape, &y);
+        forms->frac_bits = y.frac_bits;
     }
     eff_free(min);
     if (st == EFF_OK && wants_u8)
         st = add_tensor(l, &forms->u8, f->last->name, EFF_TENSOR_U8, u8_layout, shape, &forms->quant);
-    if (st == EFF_OK && wants_s16)
-        st = add_s16_tensor(l, &forms->s16, f->last->name, EFF_LAYOUT_NHWC, shape, forms->frac_bits);
     layer->step.out[0] = forms->u8;
     layer->step.out[1] = forms->s16;
     return st;
@@ -459,11 +514,14 @@ static EffStatus quads_of(Lower *l, int *out, int value)
 }
 
 /* A 16-bit input as its convolution sees it: high bytes around 128, the low ones a fraction of their step. */
-static EffStatus high_bytes(EffQuantInfo *q, int frac_bits, int c)
+static EffStatus high_bytes(Lower *l, EffQuantInfo *q, int value)
 {
+    const Forms *in = &l->forms[value];
+    const int8_t *finer = l->forms[group_of(l, value)].finer;
+    const int c = l->g->values[value].shape.c;
     const EffStatus st = eff_quant_info_alloc(q, c);
     for (int i = 0; i < c && st == EFF_OK; i++) {
-        q->scale[i] = eff_pow2(8 - frac_bits);
+        q->scale[i] = eff_pow2(8 - in->frac_bits - (finer != NULL ? finer[i] : 0));
         q->zero[i] = 128;
     }
     return st;
@@ -493,7 +551,7 @@ static EffStatus lower_conv(Lower *l, const EffNode *node)
     const EffStepOp narrow_op = depthwise ? EFF_STEP_DW : EFF_STEP_PW;
     const EffStepOp wide_op = depthwise ? EFF_STEP_DW16 : EFF_STEP_PW16;
     layer.step = new_step(node->name, wide ? wide_op : narrow_op, c->in_ch, c->out_ch);
-    EffStatus st = wide ? high_bytes(&bytes, in->frac_bits, c->in_ch) : EFF_OK;
+    EffStatus st = wide ? high_bytes(l, &bytes, node->in[0]) : EFF_OK;
     if (depthwise) {
         layer.step.kernel = c->kernel_h;
         layer.step.stride = c->stride;
@@ -595,9 +653,11 @@ static EffStatus lower_fc(Lower *l, const EffNode *node)
     EffStatus st = vector_quant(&quant, in, node->conv.in_ch);
     if (st == EFF_OK)
         st = eff_int8_layer_begin(&layer);
-    out->frac_bits = eff_choose_frac_bits(before, sigmoid ? 11 : EFF_MAX_ACT_FRAC_BITS);
+    EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, sigmoid ? 11 : EFF_MAX_ACT_FRAC_BITS),
+                       .range = before};
     if (st == EFF_OK)
-        st = eff_int8_layer_to_s16(&layer, &out->frac_bits, kind, act != NULL ? act->act : EFF_ACTIVATION_NONE, before);
+        st = eff_int8_layer_to_s16(&layer, &y, kind, act != NULL ? act->act : EFF_ACTIVATION_NONE);
+    out->frac_bits = y.frac_bits;
     if (st == EFF_OK && sigmoid) {
         st = add_sigmoid(l, &layer.step, out->frac_bits, before);
         out->frac_bits = 15;
@@ -690,12 +750,12 @@ static EffStatus lower_gate(Lower *l, const EffNode *node)
     step.in[1] = gate->vector;
     EffStatus st = eff_quant_info_alloc(&out->quant, shape.c);
     float *min = NULL, *max = NULL;
-    const double x_range =
-        (double)eff_range_abs(&l->ranges->values[node->in[0]]); /* what the shift must not saturate */
+    const EffFixedPoint y = {.frac_bits = x->frac_bits,
+                             .range = (double)eff_range_abs(&l->ranges->values[node->in[0]])};
     if (st == EFF_OK)
         st = u8_range(l, node->out, &min, &max);
     if (st == EFF_OK)
-        st = eff_int8_layer_copy_u8(l->plan, &step, &out->quant, min, max, x_range, x->frac_bits);
+        st = eff_int8_layer_copy_u8(l->plan, &step, &out->quant, min, max, &y);
     eff_free(min);
     if (st == EFF_OK)
         st = add_tensor(l, &out->u8, node->name, EFF_TENSOR_U8, EFF_LAYOUT_NHWC, shape, &out->quant);
@@ -769,8 +829,10 @@ EffStatus eff_lower_int8(EffPlan *plan, const EffGraph *g, const EffRanges *rang
         st = eff_plan_fuse(plan);
     if (st == EFF_OK)
         st = eff_plan_layout_arena(plan);
-    for (int v = 0; l.forms != NULL && v < g->n_values; v++)
+    for (int v = 0; l.forms != NULL && v < g->n_values; v++) {
         eff_quant_info_free(&l.forms[v].quant);
+        eff_free(l.forms[v].finer);
+    }
     eff_free(l.forms);
     eff_free(l.reads);
     eff_free(l.consumer);

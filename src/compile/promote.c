@@ -302,7 +302,6 @@ EffStatus eff_promote(EffPromotion *out, EffTuning *tuning, const EffGraph *g, c
         else if (asked && !listed && eff_node_can_be_wide(g, i))
             out->ranks[out->n_ranks++] = (EffNodeRank){.node = i, .name = g->nodes[i].name, .reason = ""};
     }
-    eff_tuning_migrate(tuning, g, options);
     Job job = {.tuning = tuning,
                .g = g,
                .ranges = ranges,

@@ -17,8 +17,7 @@ enum {
     SAMPLES_A_WEIGHT = 16, /* of a pointwise layer, an input */
     LEAST_SAMPLES = 8192,
     DW_SAMPLES = 8192,
-    MOST_INPUTS = 4224, /* beyond, second moments would take 280 MB and minutes */
-    MIGRATED = 2        /* quarters */
+    MOST_INPUTS = 4224 /* beyond, second moments would take 280 MB and minutes */
 };
 
 /* For the pictures' states. */
@@ -42,9 +41,9 @@ EffStatus eff_tuning_create(EffTuning *out, const EffGraph *g)
 {
     *out = (EffTuning){.asked = -1};
     out->convs = eff_calloc((size_t)g->n_nodes, sizeof *out->convs);
-    out->shares = eff_calloc((size_t)g->n_values, sizeof *out->shares);
+    out->factors = eff_calloc((size_t)g->n_values, sizeof *out->factors);
     out->types = eff_calloc((size_t)g->n_nodes, sizeof *out->types);
-    return out->convs != NULL && out->types != NULL && out->shares != NULL
+    return out->convs != NULL && out->types != NULL && out->factors != NULL
                ? EFF_OK
                : eff_fail_nomem((size_t)g->n_nodes * sizeof *out->convs, "weights");
 }
@@ -54,7 +53,9 @@ void eff_tuning_free(EffTuning *t, const EffGraph *g)
     for (int i = 0; t->convs != NULL && i < g->n_nodes; i++)
         eff_conv_tuning_free(&t->convs[i]);
     eff_free(t->convs);
-    eff_free(t->shares);
+    for (int v = 0; t->factors != NULL && v < g->n_values; v++)
+        eff_free(t->factors[v]);
+    eff_free(t->factors);
     eff_free(t->types);
     eff_layer_numbers_free(&t->numbers);
     *t = (EffTuning){0};
@@ -101,11 +102,11 @@ static void target(const Layer *l, float *to, size_t at, EffSession *s, EffRefer
     if (l->step->in[1] == EFF_PLAN_NONE)
         return;
     const EffPlanTensor *t = &l->plan->tensors[l->step->in[1]];
-    float unit;
-    memcpy(&unit, l->plan->data + t->scale, sizeof unit);
+    const float *unit = (const float *)(const void *)(l->plan->data + t->scale);
+    const size_t a_channel = t->n_scales > 1;
     const int16_t *residual = (const int16_t *)eff_session_tensor(s, l->step->in[1]) + at * (size_t)eff_ch_pad(t->c);
     for (size_t c = 0; c < n; c++)
-        to[c] -= unit * (float)residual[c];
+        to[c] -= unit[c * a_channel] * (float)residual[c];
 }
 
 /*
@@ -349,15 +350,15 @@ static EffStatus prepare_wide(Layer *l, const EffRanges *ranges)
     const EffPlanTensor *in = &l->plan->tensors[l->step->in[0]];
     const EffRange *range = &ranges->values[l->g->nodes[l->conv].in[0]];
     const size_t n = (size_t)in->c;
-    float unit;
-    memcpy(&unit, l->plan->data + in->scale, sizeof unit);
+    const float *units = (const float *)(const void *)(l->plan->data + in->scale);
     l->low16 = eff_calloc(2 * n, sizeof *l->low16);
     if (l->low16 == NULL)
         return eff_fail_nomem(2 * n * sizeof *l->low16, "second moments");
     l->pace = l->low16 + n;
     for (size_t c = 0; c < n; c++) {
-        l->low16[c] = (double)eff_round_clamp((double)range->min[c] / (double)unit, -32768, 32767);
-        l->pace[c] = fmax(1, ((double)range->max[c] / (double)unit - l->low16[c]) / 255);
+        const double unit = (double)units[in->n_scales > 1 ? c : 0];
+        l->low16[c] = (double)eff_round_clamp((double)range->min[c] / unit, -32768, 32767);
+        l->pace[c] = fmax(1, ((double)range->max[c] / unit - l->low16[c]) / 255);
     }
     return EFF_OK;
 }
@@ -534,36 +535,6 @@ static EffStatus tune_step(const Tuner *t, int step, int conv)
     return st;
 }
 
-/* ReLU or ReLU6 on a map. */
-static bool has_clamps(const EffGraph *g)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        const EffNode *n = &g->nodes[i];
-        const EffShape s = shape_of(g, i);
-        if (n->op == EFF_OP_ACT && s.h * s.w > 1 && (n->act == EFF_ACTIVATION_RELU || n->act == EFF_ACTIVATION_RELU6))
-            return true;
-    }
-    return false;
-}
-
-/*
- * Scales between the tensor's and the channel's before pointwise convolutions. Not in a network with clamps: they keep
- * channels alike, so that there is little to win, and what a quiet channel does on other pictures is cut off.
- */
-static void migrate(EffTuning *tuning, const EffGraph *g)
-{
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (g->nodes[i].op == EFF_OP_CONV && eff_conv_is_pointwise(&g->nodes[i].conv))
-            tuning->shares[g->nodes[i].in[0]] = MIGRATED;
-    }
-}
-
-void eff_tuning_migrate(EffTuning *tuning, const EffGraph *g, const EffQuantizeOptions *options)
-{
-    if (!options->no_migration && !has_clamps(g))
-        migrate(tuning, g);
-}
-
 EffStatus eff_tune(EffTuning *tuning, const EffGraph *g, const EffReference *reference, const EffRanges *ranges,
                    const EffActChoice *choices, size_t n_choices, const EffPictures *pictures,
                    const EffQuantizeOptions *options)
@@ -572,7 +543,6 @@ EffStatus eff_tune(EffTuning *tuning, const EffGraph *g, const EffReference *ref
         .tuning = tuning, .g = g, .ranges = ranges, .choices = choices, .n_choices = n_choices, .options = options};
     EffPlan plan = {0};
     EffStatus st = EFF_OK;
-    eff_tuning_migrate(tuning, g, options);
     if (options->no_gptq)
         return EFF_OK;
     st = lower(&t, &plan, -1, 1);

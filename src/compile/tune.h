@@ -19,7 +19,4 @@ EffStatus eff_tune(EffTuning *t, const EffGraph *g, const EffReference *referenc
                    const EffActChoice *choices, size_t n_choices, const EffPictures *pictures,
                    const EffQuantizeOptions *options);
 
-/* Set the shares that eff_tune() works with: what a measurement before it must see too. */
-void eff_tuning_migrate(EffTuning *tuning, const EffGraph *g, const EffQuantizeOptions *options);
-
 #endif

@@ -64,11 +64,11 @@ static int exponent(double acc_unit, int frac_bits)
     return e;
 }
 
-int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, int n, int *frac_bits)
+int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, const int8_t *finer, int n, int *frac_bits)
 {
     int lowest = 64;
     for (int c = 0; c < n; c++) {
-        const int e = exponent(acc_unit_min[c], *frac_bits);
+        const int e = exponent(acc_unit_min[c], *frac_bits + (finer != NULL ? finer[c] : 0));
         lowest = e < lowest ? e : lowest;
     }
     if (lowest < -EFF_MAX_PRE_SHIFT) { /* accumulators far coarser than the unit: a coarser unit loses nothing */
@@ -77,8 +77,9 @@ int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, int n, in
     }
     const int pre_shift = lowest < 0 ? -lowest : 0;
     for (int c = 0; c < n; c++) {
-        int e = exponent(acc_unit_min[c], *frac_bits);
-        int64_t mult = ceil_int(acc_unit_min[c] * eff_pow2(15 + *frac_bits + e));
+        const int bits = *frac_bits + (finer != NULL ? finer[c] : 0);
+        int e = exponent(acc_unit_min[c], bits);
+        int64_t mult = ceil_int(acc_unit_min[c] * eff_pow2(15 + bits + e));
         if (mult > 32767) /* 0.003 % too small a unit: 127.004 still rounds to 127 */
             mult = 32767;
         if (e + pre_shift > EFF_MAX_SHIFT) { /* a channel of next to no weight: a larger unit is harmless */
@@ -87,7 +88,7 @@ int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, int n, in
         }
         assert(e + pre_shift >= 0 && mult >= 16384);
         out[c] = (EffRequantS16){
-            .shift = e + pre_shift, .mult = (int16_t)mult, .acc_unit = (double)mult / eff_pow2(15 + *frac_bits + e)};
+            .shift = e + pre_shift, .mult = (int16_t)mult, .acc_unit = (double)mult / eff_pow2(15 + bits + e)};
     }
     return pre_shift;
 }

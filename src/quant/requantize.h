@@ -48,9 +48,10 @@ typedef struct EffRequantS16 {
 
 /*
  * For all n channels of a layer. May lower *frac_bits, so that pre_shift stays within its limit.
+ * @param finer  [n] more fraction bits of a channel, its unit is 2^-(frac_bits + finer); NULL: none.
  * @return pre_shift, 0..8.
  */
-int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, int n, int *frac_bits);
+int eff_requantize_s16(EffRequantS16 *out, const double *acc_unit_min, const int8_t *finer, int n, int *frac_bits);
 
 /* u8 copy of an s16 tensor: q = mulhrs(y << post_shift, mult) + zero. */
 typedef struct EffRequantCopy {

@@ -15,8 +15,8 @@
 enum { VERSION = 1, MAX_WORDS = 6 };
 static const char MAGIC[] = "effnet-table";
 
-/* Values whose channels may be rounded differently: what enters a convolution of a map, or the pooling; and what leaves a
- * depthwise convolution, whose weights are chosen in units of each channel. */
+/* Values whose channels may be rounded differently: what enters a convolution of a map, the pooling, or an addition;
+ * and what leaves a depthwise convolution, whose weights are chosen in units of each channel. */
 static bool has_channels(const EffGraph *g, int value)
 {
     const EffShape s = g->values[value].shape;
@@ -28,6 +28,8 @@ static bool has_channels(const EffGraph *g, int value)
     for (int i = 0; i < g->n_nodes; i++) {
         const EffNode *node = &g->nodes[i];
         if (node->in[0] == value && (node->op == EFF_OP_CONV || node->op == EFF_OP_GLOBAL_AVGPOOL))
+            return true;
+        if (node->op == EFF_OP_ADD && (node->in[0] == value || node->in[1] == value))
             return true;
     }
     return false;
