@@ -146,10 +146,11 @@ static void warn_promotion(const EffCompiled *c, double wanted)
 {
     const EffPromotionSummary s = eff_compiled_promotion(c);
     if (s.n_held_back > 0 && !s.reached)
-        fprintf(stderr,
-                "effnet quantize: --max-drop %g was not reached: %g points with %zu nodes of 16-bit inputs, %g without, "
-                "on %zu pictures; more of them gain nothing, or --int16-nodes is the limit\n",
-                wanted, s.drop, s.n_promoted, s.drop_before, s.n_held_back);
+        fprintf(
+            stderr,
+            "effnet quantize: --max-drop %g was not reached: %g points with %zu nodes of 16-bit inputs, %g without, "
+            "on %zu pictures; more of them gain nothing, or --int16-nodes is the limit\n",
+            wanted, s.drop, s.n_promoted, s.drop_before, s.n_held_back);
 }
 
 static void print_table(const EffCompiled *c)

@@ -194,11 +194,11 @@ typedef struct EffQuantizeOptions {
     int no_gptq;            /**< 1: round the weights, do not choose them; then the next two do not matter */
     int with_aim;           /**< 1: first move the weights towards the float output on the quantized inputs */
     int no_unit_search;     /**< 1: depthwise weights keep the smallest unit that holds them */
-    size_t int16_nodes;     /**< most convolutions that get 16-bit inputs, those that gain most; 0: none, unless max_drop
-                                 asks */
-    int has_max_drop;       /**< 1: as few of them as bring the estimated drop down to max_drop */
-    double max_drop;        /**< points of agreement with float, on every fourth picture; 0 or more */
-    int no_migration;       /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
+    size_t int16_nodes; /**< most convolutions that get 16-bit inputs, those that gain most; 0: none, unless max_drop
+                             asks */
+    int has_max_drop;   /**< 1: as few of them as bring the estimated drop down to max_drop */
+    double max_drop;    /**< points of agreement with float, on every fourth picture; 0 or more */
+    int no_migration;   /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
     /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */
     int (*progress)(void *ctx, const char *phase, size_t done, size_t total);
     void *ctx;
@@ -217,7 +217,7 @@ typedef struct EffNodeReport {
 
 /** What 16-bit inputs would gain a convolution, and whether it got them. */
 typedef struct EffNodeRank {
-    int node;           /**< its place in the network */
+    int node; /**< its place in the network */
     const char *name;
     double gain;        /**< mean KL divergence from float that is saved where it alone has them; NaN: not measured */
     const char *reason; /**< why it got them: "gain", "drop", "table"; "": it did not */
@@ -225,12 +225,12 @@ typedef struct EffNodeRank {
 
 /** The measurements behind it; doc/quantization.md. All are taken with rounded weights. */
 typedef struct EffPromotionSummary {
-    size_t n_promoted;             /**< by int16_nodes or max_drop */
-    size_t n_pictures;             /**< that the ranking was measured on; 0: nothing was asked for */
-    size_t n_held_back;            /**< that the drop was estimated on; 0: none was asked for */
-    double kl;                     /**< of the network without promotions */
-    double drop_before, drop;      /**< estimated, in points of agreement */
-    int reached;                   /**< 0: the drop is still above max_drop */
+    size_t n_promoted;        /**< by int16_nodes or max_drop */
+    size_t n_pictures;        /**< that the ranking was measured on; 0: nothing was asked for */
+    size_t n_held_back;       /**< that the drop was estimated on; 0: none was asked for */
+    double kl;                /**< of the network without promotions */
+    double drop_before, drop; /**< estimated, in points of agreement */
+    int reached;              /**< 0: the drop is still above max_drop */
 } EffPromotionSummary;
 
 /** A compiled model before it is written, with the report of how it was made. */
@@ -262,8 +262,8 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 
 /** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
-/** The i-th convolution by what 16-bit inputs gain it, best first; then those of the table. NULL past the end. Names are
- *  the graph's. */
+/** The i-th convolution by what 16-bit inputs gain it, best first; then those of the table. NULL past the end. Names
+ * are the graph's. */
 const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i);
 EffPromotionSummary eff_compiled_promotion(const EffCompiled *c);
 /** The table of ranges and types that it was quantized with, as text (doc/table.md); NULL for a float model. Borrowed.

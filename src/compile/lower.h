@@ -31,9 +31,9 @@ bool eff_node_can_be_wide(const EffGraph *g, int node);
 typedef struct EffTuning {
     EffConvTuning *convs; /* [n_nodes] */
     uint8_t *types;       /* [n_nodes] EffNodeType */
-    float **factors;      /* [n_values] [c]: its u8 form covers this times a channel's range; NULL: the tensor's range */
-    int asked;            /* node whose numbers go to `numbers`; -1 */
-    int n_needed;         /* nodes from this one on need no weights yet: they are left 0; 0: all need theirs */
+    float **factors; /* [n_values] [c]: its u8 form covers this times a channel's range; NULL: the tensor's range */
+    int asked;       /* node whose numbers go to `numbers`; -1 */
+    int n_needed;    /* nodes from this one on need no weights yet: they are left 0; 0: all need theirs */
     EffLayerNumbers numbers;
 } EffTuning;
 

@@ -355,7 +355,8 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
     if (wants_u8 && (st = eff_quant_info_alloc(&forms->quant, shape.c)) != EFF_OK)
         return st;
     forms->quant.per_channel = (reads & (READ_DW | READ_POOL)) != 0;
-    const bool direct_quads = (reads & READ_DW) && !wants_s16 && layer->step.op != EFF_STEP_DW && !eff_step_is_wide(layer->step.op);
+    const bool direct_quads =
+        (reads & READ_DW) && !wants_s16 && layer->step.op != EFF_STEP_DW && !eff_step_is_wide(layer->step.op);
     const EffLayout u8_layout = direct_quads ? EFF_LAYOUT_QUADS : EFF_LAYOUT_NHWC;
 
     const bool own = forms->quant.per_channel;

@@ -239,8 +239,9 @@ static EffStatus measure(EffPromotion *p, Job *job, const EffReference *referenc
     const size_t n_all = job->pictures->n;
     job->n_total = p->n_ranks + 1 + (o->has_max_drop ? 1 : 0);
     if (o->has_max_drop && n_all < LEAST_PICTURES)
-        return eff_fail(EFF_ERR_ARG, "a largest drop is estimated on every fourth picture, and there are %zu; give %d "
-                                     "or more, or name a number of nodes",
+        return eff_fail(EFF_ERR_ARG,
+                        "a largest drop is estimated on every fourth picture, and there are %zu; give %d "
+                        "or more, or name a number of nodes",
                         n_all, LEAST_PICTURES);
     EffStatus st = eff_pool_create(&job->pool, o->n_threads);
     if (st != EFF_OK)

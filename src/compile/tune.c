@@ -77,7 +77,8 @@ typedef struct Layer {
     float low, high;  /* DW: where the activation lets changes through */
     EffActivation act;
     int16_t *scratch; /* DW: [workers][taps + 2][channels] */
-    double *low16, *pace; /* 16-bit inputs: [in_ch] where a channel's bytes start, and their step, in steps of the input */
+    double *low16,
+        *pace; /* 16-bit inputs: [in_ch] where a channel's bytes start, and their step, in steps of the input */
 } Layer;
 
 static EffShape shape_of(const EffGraph *g, int node)

@@ -285,7 +285,8 @@ bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, cons
     switch (s->op) {
     case EFF_STEP_STEM: *each = eff_stem_workspace_bytes(&layer->stem); break;
     case EFF_STEP_PW16:
-        *each = EFF_WIDE_TILE * (2 * (size_t)eff_ch_pad(s->in_ch) + 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch));
+        *each =
+            EFF_WIDE_TILE * (2 * (size_t)eff_ch_pad(s->in_ch) + 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch));
         break;
     case EFF_STEP_DW16:
         if (!eff_quads_bytes(shared, &layer->quads, layer->quads.n_quads) || !eff_mul_size(shared, *shared, 2) ||

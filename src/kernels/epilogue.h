@@ -56,8 +56,8 @@ typedef enum EffActKind { EFF_ACT_NONE = 0, EFF_ACT_RELU, EFF_ACT_STAIR, EFF_ACT
 /** An activation function on s16; the formulas stand at the top of this file. */
 typedef struct EffAct {
     EffActKind kind;
-    int h;                /**< log2 of a step in units of y: STAIR 0..15, INTERP 0..9; RELU6: fraction bits of y, 0..12 */
-    int g_shift;          /**< STAIR: 0..7 */
+    int h;       /**< log2 of a step in units of y: STAIR 0..15, INTERP 0..9; RELU6: fraction bits of y, 0..12 */
+    int g_shift; /**< STAIR: 0..7 */
     const uint8_t *stair; /**< STAIR: [EFF_STAIR_SIZE] */
     const int16_t *knot;  /**< INTERP: [EFF_KNOTS] */
     const int16_t *slope; /**< INTERP: [EFF_KNOTS] */

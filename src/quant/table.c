@@ -35,7 +35,8 @@ static bool has_channels(const EffGraph *g, int value)
     return false;
 }
 
-/* "int16" of a convolution with 16-bit inputs; else "u8", "s16", "u8+s16", "f32" by the plan's tensors of that node; "acc" where it is only on the way to another. */
+/* "int16" of a convolution with 16-bit inputs; else "u8", "s16", "u8+s16", "f32" by the plan's tensors of that node;
+ * "acc" where it is only on the way to another. */
 static const char *type_of(const EffGraph *g, int node, const EffPlan *plan)
 {
     const EffShape s = g->values[g->nodes[node].out].shape;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kcheck: convolutions with 16-bit inputs. Raw sums of the pointwise and depthwise kernels, and the join of two maps. */
+/* kcheck: convolutions with 16-bit inputs. Raw sums of the pointwise and depthwise kernels, and the join of two maps.
+ */
 #include "kcheck.h"
 
 #include <math.h>
@@ -29,12 +30,9 @@ static bool raw_pw_case(KCheck *t, const EffPwKernel *k, int i)
         ((int32_t *)bias.data)[o] = kc_range(t, -1000000, 1000000);
     eff_pw_u8s8_c.pack(ref_packed.data, wgt, in_ch, out_ch);
     k->pack(got_packed.data, wgt, in_ch, out_ch);
-    EffPw op = {.in_ch = in_ch,
-                .out_ch = out_ch,
-                .packed = ref_packed.data,
-                .epi = {.kind = EFF_OUT_S32, .bias = bias.data}};
-    EffPwIo io = {
-        .src = src.data, .src_stride = (size_t)depth, .dst_s32 = ref.data, .n_pixels = (size_t)n_pixels};
+    EffPw op = {
+        .in_ch = in_ch, .out_ch = out_ch, .packed = ref_packed.data, .epi = {.kind = EFF_OUT_S32, .bias = bias.data}};
+    EffPwIo io = {.src = src.data, .src_stride = (size_t)depth, .dst_s32 = ref.data, .n_pixels = (size_t)n_pixels};
     eff_pw_u8s8_c.run(&op, &io);
     op.packed = got_packed.data;
     io.dst_s32 = got.data;
@@ -81,12 +79,8 @@ static bool raw_dw_case(KCheck *t, const EffDwKernel *k, int i)
                 .stride = stride,
                 .packed = ref_packed.data,
                 .epi = {.kind = EFF_OUT_S32, .bias = bias.data}};
-    EffDwIo io = {.src = src.data,
-                  .quads = &q,
-                  .dst_s32 = ref.data,
-                  .out_cols = out_cols,
-                  .row_end = out_rows,
-                  .ch_end = pad};
+    EffDwIo io = {
+        .src = src.data, .quads = &q, .dst_s32 = ref.data, .out_cols = out_cols, .row_end = out_rows, .ch_end = pad};
     eff_dw_u8s8_c.run(&op, &io);
     op.packed = got_packed.data;
     io.dst_s32 = got.data;
@@ -154,7 +148,7 @@ static bool join_case(KCheck *t, eff_join_fn *fn, int i)
 void kc_test_wide(KCheck *t, const EffKernels *k)
 {
     bool ok = true;
-    if (kc_begin(t, "pw_raw", (uintptr_t)k->pw_u8s8.run + 1)) {
+    if (kc_begin(t, "pw_raw", (uintptr_t)k->pw_u8s8.run + 2)) { /* + 1: the stem */
         for (int i = 0; ok && i < t->n_cases; i++)
             ok = raw_pw_case(t, &k->pw_u8s8, i);
         if (ok)

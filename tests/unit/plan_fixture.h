@@ -407,11 +407,11 @@ static inline void fx_dw(Fixture *f, int in, int u8, int s16, int kernel, int st
     fx_add(f, &s);
 }
 
-/* Pool, squeeze, excite and gate of an s16 map; returns the gated u8 map. */
-static inline int fx_gated(Fixture *f, int map)
+/* Pool, squeeze and excite of an s16 map; returns the gate. */
+static inline int fx_gate(Fixture *f, int map)
 {
     enum { NONE = EFF_PLAN_NONE };
-    const int n = f->plan.tensors[map].c, h = f->plan.tensors[map].h;
+    const int n = f->plan.tensors[map].c;
     const int mean = fx_tensor(f, EFF_TENSOR_S16, EFF_LAYOUT_VECTOR, 1, 1, n);
     EffPlanStep s = fx_step(f, EFF_STEP_POOL, map, NONE, NONE, mean);
     s.frac_bits = 2;
@@ -432,8 +432,17 @@ static inline int fx_gated(Fixture *f, int map)
     s.sigmoid_h = act.h;
     fx_weights(f, &s, 6, 1, 4000, 0);
     fx_add(f, &s);
+    return gate;
+}
+
+/* An s16 map times its gate; returns the gated u8 map. */
+static inline int fx_gated(Fixture *f, int map)
+{
+    enum { NONE = EFF_PLAN_NONE };
+    const int n = f->plan.tensors[map].c, h = f->plan.tensors[map].h;
+    const int gate = fx_gate(f, map);
     const int gated = fx_tensor(f, EFF_TENSOR_U8, EFF_LAYOUT_NHWC, h, h, n);
-    s = fx_step(f, EFF_STEP_QUANT, map, gate, gated, NONE);
+    EffPlanStep s = fx_step(f, EFF_STEP_QUANT, map, gate, gated, NONE);
     s.post_shift = 2;
     fx_fill16(f, &s, EFF_DATA_OMULT, n, 300, 500);
     fx_fill16(f, &s, EFF_DATA_ZERO, n, 20, 60);
@@ -528,6 +537,79 @@ static inline void fx_blocks(EffPlan *out, uint64_t seed)
 static inline void fx_small_blocks(EffPlan *out, uint64_t seed)
 {
     fx_blocks_of(out, seed, 9);
+}
+
+/*
+ * Steps with 16-bit inputs: stem -> dw16 -> (pool, squeeze, excite) gate -> pw16 to both forms -> pw16 with residual ->
+ * dw16 to a clamp -> pw -> pool -> head.
+ */
+static inline void fx_int16(EffPlan *out, uint64_t seed)
+{
+    enum { NONE = EFF_PLAN_NONE, CLASSES = 6 };
+    const EffTensorType U8 = EFF_TENSOR_U8, S16 = EFF_TENSOR_S16;
+    const EffLayout NHWC = EFF_LAYOUT_NHWC, VECTOR = EFF_LAYOUT_VECTOR;
+    Fixture f;
+    fx_begin(&f, "fixture-int16", seed, 20, CLASSES);
+    const int stem = fx_tensor(&f, S16, NHWC, 10, 10, 12);
+    EffPlanStep s = fx_step(&f, EFF_STEP_STEM, 0, NONE, NONE, stem);
+    s.kernel = 3;
+    s.stride = 2;
+    s.pad_top = s.pad_left = 1;
+    s.out_kind = EFF_OUT_S16;
+    int cases[EFF_STEM_MAX_KERNEL * EFF_STEM_MAX_KERNEL];
+    const int n_cases = eff_stem_cases(cases, 3, 2, 1, 20, 10);
+    fx_weights(&f, &s, 27, n_cases * n_cases, 73, 128);
+    fx_add(&f, &s);
+
+    const int dw = fx_tensor(&f, S16, NHWC, 5, 5, 12);
+    s = fx_step(&f, EFF_STEP_DW16, stem, NONE, NONE, dw);
+    s.kernel = 5;
+    s.stride = 2;
+    s.pad_top = s.pad_left = 2;
+    fx_act(&f, &s, EFF_ACT_INTERP);
+    fx_weights(&f, &s, 25, 1, 32, 128);
+    fx_add(&f, &s);
+
+    const int gate = fx_gate(&f, dw), gated = fx_tensor(&f, S16, NHWC, 5, 5, 12);
+    s = fx_step(&f, EFF_STEP_GATE, dw, gate, NONE, gated);
+    s.post_shift = 1;
+    fx_add(&f, &s);
+
+    const int pw = fx_tensor(&f, S16, NHWC, 5, 5, 20), pw_u8 = fx_tensor(&f, U8, NHWC, 5, 5, 20);
+    s = fx_step(&f, EFF_STEP_PW16, gated, NONE, pw_u8, pw);
+    s.out_kind = EFF_OUT_S16;
+    fx_weights(&f, &s, 12, 1, 32, 128);
+    fx_add(&f, &s);
+
+    const int sum = fx_tensor(&f, S16, NHWC, 5, 5, 20);
+    s = fx_step(&f, EFF_STEP_PW16, pw, pw, NONE, sum);
+    s.out_kind = EFF_OUT_S16;
+    s.pre_shift = 1;
+    fx_weights(&f, &s, 20, 1, 32, 128);
+    fx_add(&f, &s);
+
+    const int clamped = fx_tensor(&f, U8, NHWC, 5, 5, 20);
+    s = fx_step(&f, EFF_STEP_DW16, sum, NONE, clamped, NONE);
+    s.kernel = 3;
+    s.pad_top = s.pad_left = 1;
+    fx_weights(&f, &s, 9, 1, 32, 128);
+    fx_add(&f, &s);
+
+    const int map = fx_tensor(&f, U8, NHWC, 5, 5, 70), features = fx_tensor(&f, S16, VECTOR, 1, 1, 70);
+    fx_pw(&f, clamped, NONE, map, NONE, EFF_ACT_NONE);
+    s = fx_step(&f, EFF_STEP_POOL, map, NONE, NONE, features);
+    s.frac_bits = 7;
+    fx_add(&f, &s);
+
+    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
+    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
+    fx_weights(&f, &s, 70, 1, 1, 0);
+    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-6f);
+    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
+    fx_add(&f, &s);
+
+    fx_end(&f, logits);
+    *out = f.plan;
 }
 
 /* A float convolution onto a new tensor; returns it. */

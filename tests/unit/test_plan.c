@@ -7,6 +7,9 @@
 /* Steps of fx_int8(), by what they do. */
 enum { STEM, DW1, PW1, PW2, TO_QUADS, DW2, POOL_U8, EXPAND, DW3, POOL, REDUCE, GATE, QUANT, LAST, FEATURES, HEAD };
 
+/* Steps of fx_int16(). */
+enum { WIDE_DW = 1, WIDE_GATE = 5, WIDE_PW, WIDE_SUM, WIDE_CLAMP, NARROW_PW };
+
 static void expect(EffPlan *plan, EffStatus want, const char *text)
 {
     const EffStatus st = eff_plan_check(plan);
@@ -27,6 +30,13 @@ static void the_fixtures_are_proven(void **state)
         eff_plan_free(&plan);
         fx_f32(&plan, seed);
         expect(&plan, EFF_OK, "");
+        eff_plan_free(&plan);
+        fx_int16(&plan, seed);
+        expect(&plan, EFF_OK, "");
+        assert_int_equal(plan.steps[WIDE_SUM].op, EFF_STEP_PW16);
+        assert_int_equal(plan.steps[WIDE_GATE].op, EFF_STEP_GATE);
+        assert_int_equal(plan.n_groups, 1); /* steps with 16-bit inputs are alone */
+        assert_int_equal(plan.groups[0].first, NARROW_PW);
         eff_plan_free(&plan);
     }
 }
@@ -162,6 +172,82 @@ DEFECT(written_over_gate,
        p->tensors[p->steps[QUANT].in[1]].arena_offset = p->tensors[p->steps[LAST].out[1]].arena_offset)
 DEFECT(outputs_of_group_overlap,
        p->tensors[p->steps[POOL].out[1]].arena_offset = p->tensors[p->steps[DW3].out[1]].arena_offset)
+
+/* Of fx_int16(). The bound of the sums of output 0 with 16-bit inputs just beyond 32 bits; both bytes' own are within.
+ */
+static void bias_beyond(EffPlan *p, int step)
+{
+    const EffPlanStep *s = &p->steps[step];
+    const uint64_t fan_in = s->data[EFF_DATA_WGT].n_bytes / (uint64_t)s->out_ch;
+    int32_t sum = 0;
+    for (uint64_t i = 0; i < fan_in; i++)
+        sum += abs(((const int8_t *)p->data)[s->data[EFF_DATA_WGT].offset + i]);
+    *data32(p, step, EFF_DATA_BIAS) = INT32_MAX - 256 * sum;
+}
+
+DEFECT(wide_sum_overflow, bias_beyond(p, WIDE_PW))
+DEFECT(wide_dw_overflow, bias_beyond(p, WIDE_DW))
+DEFECT(wide_weight_lowest, *(int8_t *)(p->data + p->steps[WIDE_PW].data[EFF_DATA_WGT].offset) = -128)
+DEFECT(wide_weights_short, p->steps[WIDE_PW].data[EFF_DATA_WGT].n_bytes--)
+DEFECT(wide_dw_weights_missing, (p->steps[WIDE_DW].data[EFF_DATA_WGT] = (EffPlanData){0}))
+DEFECT(wide_bias_missing, (p->steps[WIDE_DW].data[EFF_DATA_BIAS] = (EffPlanData){0}))
+DEFECT(wide_of_u8, p->steps[WIDE_SUM].in[0] = p->steps[WIDE_PW].out[0])
+DEFECT(wide_dw_of_u8, p->steps[WIDE_CLAMP].in[0] = p->steps[WIDE_PW].out[0])
+DEFECT(wide_dw_to_quads, p->tensors[p->steps[WIDE_CLAMP].out[0]].layout = EFF_LAYOUT_QUADS)
+DEFECT(narrow_of_s16, p->steps[NARROW_PW].in[0] = p->steps[WIDE_SUM].out[1])
+DEFECT(narrow_made_wide, p->steps[NARROW_PW].op = EFF_STEP_PW16)
+DEFECT(wide_kernel_even, p->steps[WIDE_DW].kernel = 4)
+DEFECT(wide_pad, p->steps[WIDE_DW].pad_left = 5)
+DEFECT(wide_residual_of_gate, p->steps[WIDE_SUM].in[1] = p->steps[WIDE_GATE].in[1])
+DEFECT(wide_bits_16, p->steps[WIDE_PW].wgt_bits = 16)
+DEFECT(gate_missing, p->steps[WIDE_GATE].in[1] = EFF_PLAN_NONE)
+DEFECT(gate_of_map, p->steps[WIDE_GATE].in[1] = p->steps[WIDE_GATE].in[0])
+DEFECT(gate_of_others, p->steps[WIDE_GATE].in[1] = p->steps[3].out[1])
+DEFECT(gate_to_u8, p->steps[WIDE_GATE].out[0] = p->steps[WIDE_PW].out[0])
+DEFECT(gate_shift_9, p->steps[WIDE_GATE].post_shift = 9)
+DEFECT(gate_shift_negative, p->steps[WIDE_GATE].post_shift = -1)
+DEFECT(gate_with_weights, p->steps[WIDE_GATE].data[EFF_DATA_WGT] = p->steps[WIDE_PW].data[EFF_DATA_WGT])
+DEFECT(wide_over_input,
+       p->tensors[p->steps[WIDE_PW].out[0]].arena_offset = p->tensors[p->steps[WIDE_PW].in[0]].arena_offset)
+DEFECT(wide_in_group, p->groups[0] = ((EffPlanGroup){WIDE_PW, 2}))
+
+static void wide_defects_are_named(void **state)
+{
+    static const Defect defects[] = {
+        {wide_sum_overflow, EFF_ERR_FORMAT, "step 6 (step 6, pw16): output 0 with 16-bit inputs"},
+        {wide_dw_overflow, EFF_ERR_FORMAT, "step 1 (step 1, dw16): output 0 with 16-bit inputs"},
+        {wide_weight_lowest, EFF_ERR_FORMAT, "weight [0][0] is -128"},
+        {wide_weights_short, EFF_ERR_FORMAT, "weights: 239 bytes"},
+        {wide_dw_weights_missing, EFF_ERR_FORMAT, "weights: 0 bytes"},
+        {wide_bias_missing, EFF_ERR_FORMAT, "bias: 0 bytes"},
+        {wide_of_u8, EFF_ERR_FORMAT, "step 7 (step 7, pw16): in[0]"},
+        {wide_dw_of_u8, EFF_ERR_FORMAT, "step 8 (step 8, dw16): in[0]"},
+        {wide_dw_to_quads, EFF_ERR_FORMAT, "step 8 (step 8, dw16): out[0]"},
+        {narrow_of_s16, EFF_ERR_FORMAT, "step 9 (step 9, pw): in[0]"},
+        {narrow_made_wide, EFF_ERR_FORMAT, "step 9 (step 9, pw16): in[0]"},
+        {wide_kernel_even, EFF_ERR_FORMAT, "kernel 4"},
+        {wide_pad, EFF_ERR_FORMAT, "shapes"},
+        {wide_residual_of_gate, EFF_ERR_FORMAT, "step 7 (step 7, pw16): in[1]"},
+        {wide_bits_16, EFF_ERR_FORMAT, "doesn't use"},
+        {gate_missing, EFF_ERR_FORMAT, "step 5 (step 5, gate): in[1]"},
+        {gate_of_map, EFF_ERR_FORMAT, "step 5 (step 5, gate): in[1]"},
+        {gate_of_others, EFF_ERR_FORMAT, "shapes"},
+        {gate_to_u8, EFF_ERR_FORMAT, "step 5 (step 5, gate): out[0]"},
+        {gate_shift_9, EFF_ERR_FORMAT, "gate: shift 9"},
+        {gate_shift_negative, EFF_ERR_FORMAT, "gate: shift -1"},
+        {gate_with_weights, EFF_ERR_FORMAT, "weights: 240 bytes"},
+        {wide_over_input, EFF_ERR_FORMAT, "over its input"},
+        {wide_in_group, EFF_ERR_FORMAT, "no form"},
+    };
+    (void)state;
+    for (size_t i = 0; i < EFF_COUNT(defects); i++) {
+        EffPlan plan;
+        fx_int16(&plan, i);
+        defects[i].make(&plan);
+        expect(&plan, defects[i].status, defects[i].text);
+        eff_plan_free(&plan);
+    }
+}
 
 static void defects_are_named(void **state)
 {
@@ -430,6 +516,7 @@ int main(void)
         cmocka_unit_test(the_fixtures_are_proven),
         cmocka_unit_test(a_sum_takes_the_place_of_its_residual),
         cmocka_unit_test(defects_are_named),
+        cmocka_unit_test(wide_defects_are_named),
         cmocka_unit_test(every_form_of_group_is_found),
         cmocka_unit_test(plans_run_without_groups),
         cmocka_unit_test(local_tensors_have_no_other_readers),

@@ -486,6 +486,7 @@ static void int8_bits_are_the_same(void **state)
     bits_are_the_same(fx_int8);
     bits_are_the_same(fx_wide);
     bits_are_the_same(fx_blocks);
+    bits_are_the_same(fx_int16);
 }
 
 /* Logits of one run, and no allocation in it. */

@@ -378,9 +378,7 @@ static EFF_ALWAYS_INLINE void dw_row_of_tiles(Tile *t, const Shared *shared, Mod
     const EffDwIo *io = t->io;
     const size_t at = (size_t)(y - io->row_begin), column = (size_t)io->quads->ch_stride * 4;
     const uint8_t *src = io->src + at * (size_t)stride / 4 * t->quad;
-    uint8_t *dst = form == FORM_U8    ? io->dst_u8
-                   : form == FORM_S16 ? (uint8_t *)io->dst_s16
-                                      : (uint8_t *)io->dst_s32;
+    uint8_t *dst = form == FORM_U8 ? io->dst_u8 : form == FORM_S16 ? (uint8_t *)io->dst_s16 : (uint8_t *)io->dst_s32;
     const Z one = hidden(_mm512_set1_epi16(1));
     t->n_rows = io->row_end - y < rows ? io->row_end - y : rows;
     for (int x = 0; x < io->out_cols; x += 4) {

@@ -584,8 +584,8 @@ static EFF_ALWAYS_INLINE void join(const EffEpilogue *e, int channels, const Eff
     load_shared(&shared, e, mode);
     const Nhwc b = {.io = &io, .shared = &shared};
     for (size_t c = 0; c < stride; c += VECTOR_CH) {
-        const Channels ch = load_channels(e, mode, (int)c, io.dst_u8 != NULL,
-                                          mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
+        const Channels ch =
+            load_channels(e, mode, (int)c, io.dst_u8 != NULL, mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
         const Y bias = load32(e->bias + c);
         for (size_t p = 0; p < from->n_pixels; p += TILE_PX) {
             Pixels to = {.n = from->n_pixels - p < TILE_PX ? (int)(from->n_pixels - p) : TILE_PX};

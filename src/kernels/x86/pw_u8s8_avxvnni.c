@@ -4,4 +4,5 @@
 #include "kernels/x86/pw_u8s8_avx2.h"
 #include "kernels/levels.h"
 
-const EffPwKernel eff_pw_u8s8_4x24_avxvnni = {"pw_u8s8_4x24_avxvnni", pw_packed_bytes, pw_pack, pw_run, pw_run_quads, pw_join};
+const EffPwKernel eff_pw_u8s8_4x24_avxvnni = {"pw_u8s8_4x24_avxvnni", pw_packed_bytes, pw_pack, pw_run,
+                                              pw_run_quads,           pw_join};
