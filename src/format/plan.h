@@ -78,7 +78,7 @@ typedef enum EffStepOp {
     EFF_STEP_F32_ADD,   /* in[0] + in[1] -> out[0] */
     EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c) -> out[0] */
     EFF_STEP_F32_ACT,   /* in[0] -> out[0]; activation `fact` */
-    /* int8 weights, 16-bit inputs: kernels/table.h, eff_join_fn. The epilogue's sums are in units of 256 input steps. */
+    /* int8 weights, 16-bit inputs: kernels/table.h, eff_join_fn. The epilogue's sums count 256 input steps each. */
     EFF_STEP_PW16, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_DW16, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_GATE, /* in[0] s16 NHWC, in[1] gate VECTOR -> out[1] s16 NHWC: eff_gate_s16() with post_shift */
