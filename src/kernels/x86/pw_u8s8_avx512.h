@@ -181,7 +181,7 @@ static EFF_ALWAYS_INLINE Four four_pixels(const Acc acc, Shape s, int g, int n)
 /* A block of channels of an NHWC call. */
 typedef struct Nhwc {
     const EffPwIo *io;
-    const Shared *shared;
+    Shared *shared;
     Weights wgt;
     const int32_t *bias; /* at channel c */
     int c;
@@ -235,6 +235,9 @@ static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shap
         src.row[r] = io->src + (p + (size_t)row) * io->src_stride;
     }
     tile_gemm(acc, &src, b->wgt, biases, true, s, mode != MODE_CLAMP);
+    /* Nor may a limit of the epilogue keep a register through the loop: from here on it is read from memory. */
+    if (mode == MODE_LINEAR)
+        __asm__ volatile("" : "+m"(b->shared->ceiling));
     Pixels to = {
         .u8 = io->dst_u8 ? io->dst_u8 + at : NULL,
         .s16 = mode != MODE_CLAMP && io->dst_s16 ? io->dst_s16 + at : NULL,
@@ -293,7 +296,7 @@ static EFF_ALWAYS_INLINE void pixels_48(const Nhwc *b, Mode mode, size_t p, size
 
 static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode mode)
 {
-    const Shared shared = load_shared(&op->epi, mode);
+    Shared shared = load_shared(&op->epi, mode);
     const int n_ch = eff_ch_pad(op->out_ch);
     const int32_t *bias = io->bias ? io->bias : op->epi.bias;
     size_t block = SRC_BLOCK_BYTES / io->src_stride / 12 * 12;
