@@ -97,7 +97,45 @@ static json_t *number_or_null(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
-static json_t *report_json(const EffCompiled *c, json_t *origin)
+/* Pictures that were cut off: {"picture": file, "node": where it is loudest, "times": how loud, "nodes": in how many}.
+ */
+static json_t *loud_json(const EffCompiled *c, const EffPictures *pictures)
+{
+    json_t *list = json_array();
+    const EffLoudPicture *p;
+    for (size_t i = 0; (p = eff_compiled_loud(c, i)) != NULL; i++)
+        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:i}", "picture", pictures->name(pictures->ctx, p->picture),
+                                              "node", p->node, "times", p->times, "nodes", p->n_nodes));
+    return list;
+}
+
+static void print_loud(const EffCompiled *c, const EffPictures *pictures)
+{
+    enum { MOST = 10 };
+    const EffLoudPicture *p;
+    size_t n = 0;
+    while (eff_compiled_loud(c, n) != NULL)
+        n++;
+    if (n == 0)
+        return;
+    printf("\n%zu of %zu pictures are far louder than all others somewhere. What they drive beyond the others' range "
+           "is cut\n"
+           "off, so that the others keep their resolution; on pictures like these int8 can be wrong. Look at them. If "
+           "the\n"
+           "model is to see many like them, calibrate on more of them, or widen the nodes' ranges with --table.\n",
+           n, pictures->n);
+    printf("%-46s %9s  %s\n", "cut off", "times", "loudest in");
+    for (size_t i = 0; i < MOST && (p = eff_compiled_loud(c, i)) != NULL; i++) {
+        printf("%-46s %9.1f  %s", pictures->name(pictures->ctx, p->picture), p->times, p->node);
+        if (p->n_nodes > 1)
+            printf(" and %d others", p->n_nodes - 1);
+        putchar('\n');
+    }
+    if (n > MOST)
+        printf("and %zu more: see \"cut_off\" in the report\n", n - MOST);
+}
+
+static json_t *report_json(const EffCompiled *c, const EffPictures *pictures, json_t *origin)
 {
     json_t *nodes = json_array();
     const EffNodeReport *row;
@@ -106,7 +144,7 @@ static json_t *report_json(const EffCompiled *c, json_t *origin)
                                                "sqnr_db", number_or_null(row->sqnr_db), "cosine", row->cosine, "act",
                                                row->act, "act_sqnr_db", number_or_null(row->act_sqnr_db),
                                                "act_u8_sqnr_db", number_or_null(row->act_u8_sqnr_db)));
-    return json_pack("{s:O,s:o}", "provenance", origin, "nodes", nodes);
+    return json_pack("{s:O,s:o,s:o}", "provenance", origin, "cut_off", loud_json(c, pictures), "nodes", nodes);
 }
 
 static void print_table(const EffCompiled *c)
@@ -218,7 +256,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     if (st == EFF_OK)
         st = provenance_make(&origin, spec, d, n_views, table);
     if (st == EFF_OK)
-        report = report_json(c, origin);
+        report = report_json(c, &pictures, origin);
     if (st == EFF_OK)
         st = write_all(a, c, spec, origin, report, path);
     ExitCode code = EXIT_OK;
@@ -230,6 +268,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     } else {
         if (!cli_flag(a, "quiet"))
             print_table(c);
+        print_loud(c, &pictures);
         printf("%s: int8, calibrated on %zu views of %zu pictures\n", path, pictures.n, d->n);
         code = output_flush(a);
     }

@@ -182,6 +182,7 @@ typedef struct EffPictures {
      */
     EffStatus (*get)(void *ctx, size_t i, uint8_t *pixels);
     void *ctx;
+    const char *(*name)(void *ctx, size_t i); /**< of picture i, for messages and reports; NULL: it is numbered */
 } EffPictures;
 
 /** How to quantize. A zeroed struct gives the defaults. */
@@ -210,6 +211,15 @@ typedef struct EffNodeReport {
         act_u8_sqnr_db; /**< of the activation function alone, and of rounding its result to u8; NaN without */
     const char *act;    /**< "stair", "interp", "clamp", or "" */
 } EffNodeReport;
+
+/** A calibration picture that is so much louder than the others in some nodes that it does not count in their ranges.
+ */
+typedef struct EffLoudPicture {
+    size_t picture;
+    const char *node; /**< where it is loudest */
+    double times;     /**< that node's largest magnitude on it, in multiples of what the loudest usual picture has */
+    int n_nodes;      /**< in which it is cut off */
+} EffLoudPicture;
 
 /** A compiled model before it is written, with the report of how it was made. */
 typedef struct EffCompiled EffCompiled;
@@ -240,6 +250,8 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 
 /** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
+/** Calibration pictures that were cut off somewhere, in their order; NULL past the end. Borrowed. */
+const EffLoudPicture *eff_compiled_loud(const EffCompiled *c, size_t i);
 /** The table of ranges and types that it was quantized with, as text (doc/table.md); NULL for a float model. Borrowed.
  */
 const char *eff_compiled_table(const EffCompiled *c);

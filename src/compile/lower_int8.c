@@ -350,7 +350,7 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
         st = eff_int8_layer_to_u8(layer, &forms->quant, act == EFF_ACTIVATION_RELU6 ? 6.0 : HUGE_VAL);
     } else {
         const EffActChoice *choice = find_choice(l, f->conv);
-        const double before = (double)eff_range_abs(&l->ranges->values[f->conv->out]);
+        const double before = (double)eff_range_before(&l->ranges->values[f->conv->out], act);
         const EffActKind kind = choice != NULL ? choice->kind : clamp ? EFF_ACT_RELU : EFF_ACT_NONE;
         EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, EFF_MAX_ACT_FRAC_BITS), .range = before};
         if (f->act == NULL)
@@ -584,7 +584,8 @@ static EffStatus lower_fc(Lower *l, const EffNode *node)
     const EffNode *last = act != NULL ? act : node;
     const Forms *in = &l->forms[node->in[0]];
     Forms *out = &l->forms[last->out];
-    const double before = (double)eff_range_abs(&l->ranges->values[node->out]);
+    const EffActivation fn = act != NULL ? act->act : EFF_ACTIVATION_NONE;
+    const double before = (double)eff_range_before(&l->ranges->values[node->out], fn);
     const bool sigmoid = act != NULL && act->act == EFF_ACTIVATION_SIGMOID;
     EffActKind kind = EFF_ACT_NONE;
     if (act != NULL && !sigmoid)
@@ -604,7 +605,7 @@ static EffStatus lower_fc(Lower *l, const EffNode *node)
     EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, sigmoid ? 11 : EFF_MAX_ACT_FRAC_BITS),
                        .range = before};
     if (st == EFF_OK)
-        st = eff_int8_layer_to_s16(&layer, &y, kind, act != NULL ? act->act : EFF_ACTIVATION_NONE);
+        st = eff_int8_layer_to_s16(&layer, &y, kind, fn);
     out->frac_bits = y.frac_bits;
     if (st == EFF_OK && sigmoid) {
         st = add_sigmoid(l, &layer.step, out->frac_bits, before);
