@@ -66,6 +66,7 @@ static const Option quantize_options[] = {
     {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
     {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
     {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
+    {"ranges", 0, "METHOD", "auto: without pictures far louder than all others; or minmax", COMPLETES_NOTHING},
     {"no-gptq", 0, NULL, "round the weights instead of choosing them by the pictures (quick)", COMPLETES_NOTHING},
     {"with-aim", 0, NULL, "move weights towards the float output before choosing integers", COMPLETES_NOTHING},
     {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
@@ -232,13 +233,14 @@ static EffStatus write_all(const Args *a, EffCompiled *c, const ModelSpec *spec,
 }
 
 static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g, const Dataset *d, int n_views,
-                              int n_threads, const char *path)
+                              int n_threads, EffRangeMethod method, const char *path)
 {
     const Views views = {.d = d, .n_views = n_views, .pre = spec->arch.pre};
     const EffPictures pictures = views_pictures(&views);
     Phase phase = {.quiet = cli_flag(a, "quiet")};
     EffQuantizeOptions options = {.n_threads = n_threads,
                                   .table_name = cli_value(a, "table"),
+                                  .ranges = method,
                                   .no_gptq = cli_flag(a, "no-gptq"),
                                   .with_aim = cli_flag(a, "with-aim"),
                                   .no_unit_search = cli_flag(a, "no-unit-search"),
@@ -287,6 +289,12 @@ static ExitCode run_quantize(const Args *a)
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, 1000, &n_views) ||
         !cli_int(a, "threads", 1, 256, &n_threads))
         return EXIT_USAGE;
+    EffRangeMethod method = EFF_RANGES_AUTO;
+    const char *ranges = cli_value(a, "ranges");
+    if (ranges != NULL && strcmp(ranges, "minmax") == 0)
+        method = EFF_RANGES_MINMAX;
+    else if (ranges != NULL && strcmp(ranges, "auto") != 0)
+        return cli_usage(a, "--ranges: '%s' is no method; use auto or minmax", ranges);
     if (a->n_words > 1)
         return cli_usage(a, "one MODEL at a time, but '%s' follows '%s'", a->words[1], a->words[0]);
     if (calib == NULL)
@@ -305,7 +313,7 @@ static ExitCode run_quantize(const Args *a)
     if (code == EXIT_OK)
         code = model_load_graph(a, &spec, &g);
     if (code == EXIT_OK)
-        code = quantize_with(a, &spec, g, &d, n_views, n_threads, path);
+        code = quantize_with(a, &spec, g, &d, n_views, n_threads, method, path);
     eff_graph_free(g);
     model_spec_free(&spec);
     dataset_free(&d);

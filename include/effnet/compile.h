@@ -185,6 +185,12 @@ typedef struct EffPictures {
     const char *(*name)(void *ctx, size_t i); /**< of picture i, for messages and reports; NULL: it is numbered */
 } EffPictures;
 
+/** Which values a range covers. */
+typedef enum EffRangeMethod {
+    EFF_RANGES_AUTO = 0, /**< all, but those of pictures far louder than all others (eff_compiled_loud()) */
+    EFF_RANGES_MINMAX    /**< all */
+} EffRangeMethod;
+
 /** How to quantize. A zeroed struct gives the defaults. */
 typedef struct EffQuantizeOptions {
     int n_threads;          /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
@@ -192,10 +198,11 @@ typedef struct EffQuantizeOptions {
     const char *table;      /**< text of a table (doc/table.md) whose ranges and types take the place of what is
                                  observed; NULL without. Of a complete one nothing is observed at all */
     const char *table_name; /**< of its file, for messages */
-    int no_gptq;            /**< 1: round the weights, do not choose them; then the next two do not matter */
-    int with_aim;           /**< 1: first move the weights towards the float output on the quantized inputs */
-    int no_unit_search;     /**< 1: depthwise weights keep the smallest unit that holds them */
-    int no_migration;       /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
+    EffRangeMethod ranges;
+    int no_gptq;        /**< 1: round the weights, do not choose them; then the next two do not matter */
+    int with_aim;       /**< 1: first move the weights towards the float output on the quantized inputs */
+    int no_unit_search; /**< 1: depthwise weights keep the smallest unit that holds them */
+    int no_migration;   /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
     /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */
     int (*progress)(void *ctx, const char *phase, size_t done, size_t total);
     void *ctx;

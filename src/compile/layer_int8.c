@@ -170,9 +170,9 @@ static int bits_of(const EffFixedPoint *y, size_t c)
 }
 
 /*
- * A channel so steep that one step of one input drives it through the whole range is one bit: silent, or cut off (a
- * loud picture's, see quant/loud.h). It must not make the unit coarse for all others, so it gets a unit that they can
- * bear, and its slope is smaller by the factor that is returned: it is still silent, or cut off.
+ * A channel so steep that one step of one input drives it through about the whole range is one bit: silent, or cut off
+ * (a loud picture's, see quant/loud.h). It must not make the unit coarse for all others, so it gets a unit that they
+ * can bear, and its slope is smaller by the factor that is returned: it is still silent, or cut off.
  */
 static double flatten_steep(double *acc_min, double range)
 {

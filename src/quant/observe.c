@@ -321,7 +321,7 @@ EffStatus eff_observe_ranges(EffRanges *out, EffLoudness *loudness, const EffGra
     EffStatus st = eff_loudness_create(&own, pictures->n, g->n_values);
     if (st == EFF_OK)
         st = observe(&ranges, &own, g, reference, pictures, options);
-    if (st == EFF_OK)
+    if (st == EFF_OK && options->ranges != EFF_RANGES_MINMAX)
         st = eff_loudness_judge(&own, g);
     if (st == EFF_OK && own.n_cut > 0) { /* seldom: what the channels do without those pictures takes another pass */
         eff_ranges_free(&ranges);

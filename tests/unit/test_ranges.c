@@ -205,9 +205,9 @@ static double median_db(const EffGraph *g, const EffCompiled *c)
     return db[N_PICTURES / 2];
 }
 
-static EffCompiled *quantize(const EffGraph *g, int n_threads)
+static EffCompiled *quantize(const EffGraph *g, int n_threads, EffRangeMethod method)
 {
-    const EffQuantizeOptions options = {.n_threads = n_threads, .n_report = 3, .no_gptq = 1};
+    const EffQuantizeOptions options = {.n_threads = n_threads, .n_report = 3, .ranges = method, .no_gptq = 1};
     EffCompiled *c = NULL;
     if (eff_quantize(&c, g, &pictures, &options) != EFF_OK)
         fail_msg("%s", eff_last_message());
@@ -219,7 +219,7 @@ static void a_loud_picture_does_not_decide(void **state)
     (void)state;
     EffGraph *plain = network(), *rare = network();
     const size_t picture = make_rare(rare, 500);
-    EffCompiled *a = quantize(plain, 2), *b = quantize(rare, 2);
+    EffCompiled *a = quantize(plain, 2, EFF_RANGES_AUTO), *b = quantize(rare, 2, EFF_RANGES_AUTO);
     const double before = median_db(plain, a), after = median_db(rare, b);
     print_message("median SQNR of the logits: %.1f dB, with a loud picture %.1f dB\n", before, after);
     /* The swish's table has to reach further to the left, which costs 12 dB here. Were the picture counted: 29 dB. */
@@ -232,12 +232,36 @@ static void a_loud_picture_does_not_decide(void **state)
     assert_true(loud->times > 100 && loud->n_nodes >= 2);
     assert_non_null(strstr(loud->node, "head"));
     assert_null(eff_compiled_loud(b, 1));
-    EffCompiled *one = quantize(rare, 1);
+    /* Minima and maxima, as asked for: the picture counts. */
+    EffCompiled *all = quantize(rare, 2, EFF_RANGES_MINMAX);
+    assert_null(eff_compiled_loud(all, 0));
+    assert_true(median_db(rare, all) < after - 6);
+    eff_compiled_free(all);
+    EffCompiled *one = quantize(rare, 1, EFF_RANGES_AUTO);
     assert_string_equal(eff_compiled_table(b), eff_compiled_table(one));
     eff_compiled_free(one);
     eff_compiled_free(a);
     eff_compiled_free(b);
     eff_graph_free(plain);
+    eff_graph_free(rare);
+}
+
+static EffStatus quantize_once(void *ctx)
+{
+    const EffQuantizeOptions options = {.n_threads = 1, .n_report = 1, .no_gptq = 1};
+    const EffPictures few = {.n = N_PICTURES, .get = get_picture};
+    EffCompiled *c = NULL;
+    const EffStatus st = eff_quantize(&c, ctx, &few, &options);
+    eff_compiled_free(c);
+    return st;
+}
+
+static void memory_may_run_out_with_a_loud_picture(void **state)
+{
+    (void)state;
+    EffGraph *rare = network();
+    make_rare(rare, 500);
+    sweep_allocations(quantize_once, rare);
     eff_graph_free(rare);
 }
 
@@ -285,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loud_picture_does_not_decide),
+        cmocka_unit_test(memory_may_run_out_with_a_loud_picture),
         cmocka_unit_test(only_rare_pictures_are_cut_off),
         cmocka_unit_test(what_swish_hides_takes_no_range),
     };
