@@ -38,6 +38,23 @@ static int descending(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
+/* What is louder than the result is cut off: by whichever share cuts most. */
+static float limit_of(const float *sorted, size_t n, float *usual)
+{
+    double least = HUGE_VAL;
+    *usual = 0;
+    for (int shares = 1; shares <= EFF_LOUD_MOST_SHARES; shares *= 2) {
+        const size_t rank = (size_t)ceil(shares * EFF_LOUD_SHARE * (double)n);
+        const double limit = EFF_LOUD_TIMES * sqrt(shares) * (double)sorted[rank];
+        /* Where the others are silent, they lose nothing to a coarse step. */
+        if (limit > 0 && limit < least && (double)sorted[0] > limit) {
+            least = limit;
+            *usual = sorted[rank];
+        }
+    }
+    return (float)least;
+}
+
 EffStatus eff_loudness_judge(EffLoudness *l, const EffGraph *g)
 {
     const size_t n = l->n_pictures, n_values = (size_t)l->n_values;
@@ -46,17 +63,15 @@ EffStatus eff_loudness_judge(EffLoudness *l, const EffGraph *g)
     float *sorted = eff_malloc(n * sizeof *sorted);
     if (sorted == NULL)
         return eff_fail_nomem(n * sizeof *sorted, "how loud pictures are");
-    const size_t rank = (size_t)ceil(EFF_LOUD_SHARE * (double)n);
     for (size_t v = 0; v < n_values; v++) {
         if ((int)v == g->output)
             continue;
         for (size_t p = 0; p < n; p++)
             sorted[p] = l->most[p * n_values + v];
         qsort(sorted, n, sizeof *sorted, descending);
-        l->usual[v] = sorted[rank];
-        /* Where the others are silent, they lose nothing to a coarse step. */
-        for (size_t p = 0; p < n && sorted[rank] > 0; p++) {
-            const bool cut = l->most[p * n_values + v] > EFF_LOUD_TIMES * sorted[rank];
+        const float limit = limit_of(sorted, n, &l->usual[v]);
+        for (size_t p = 0; p < n; p++) {
+            const bool cut = l->most[p * n_values + v] > limit;
             l->cut[p * n_values + v] = cut;
             l->n_cut += cut;
         }

@@ -11,11 +11,14 @@
 
 #include <stdbool.h>
 
-/* At most this share of the pictures is cut off in a node, rounded up; none of fewer than EFF_LOUD_LEAST pictures. */
+/*
+ * Of the pictures up to EFF_LOUD_SHARE, rounded up, may be cut off in a node: those more than EFF_LOUD_TIMES as loud as
+ * the loudest of the others. Twice the share needs sqrt(2) times the loudness, up to eight times the share: what
+ * the cut costs goes with the share, what it saves with the square of the loudness. None of fewer than EFF_LOUD_LEAST.
+ */
 #define EFF_LOUD_SHARE 0.03
-enum { EFF_LOUD_LEAST = 8 };
-/* What is cut off: pictures louder than this many times the loudest of the pictures that are never cut off. */
-#define EFF_LOUD_TIMES 8.0f
+#define EFF_LOUD_TIMES 8.0
+enum { EFF_LOUD_LEAST = 8, EFF_LOUD_MOST_SHARES = 8 };
 
 /* The largest magnitude of every value on every picture, and what does not count in the ranges. */
 struct EffLoudness {
