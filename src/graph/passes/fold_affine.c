@@ -5,6 +5,7 @@
  *     on the picture          into its mean and std:  (v - mean) / std * k + b = (v - (mean - b std / k)) / (std / k)
  *     before convolutions     into their weights and biases, unless they pad and b is not 0: the padding is zeros
  *                             of x * k + b, not of x
+ *     before products         a scale without a shift goes behind the product: k g * x = k (g * x)
  */
 #include "base/status.h"
 #include "graph/ir.h"
@@ -104,6 +105,35 @@ static EffStatus fold_into(EffConv *c, const EffBatchNorm *bn)
     return EFF_OK;
 }
 
+/* The one reader of v, if it is a product of v and something else; -1. */
+static int only_product(const EffGraph *g, int v)
+{
+    for (int i = 0; g->values[v].n_consumers == 1 && v != g->output && i < g->n_nodes; i++) {
+        if (g->nodes[i].op == EFF_OP_MUL && (g->nodes[i].in[0] == v || g->nodes[i].in[1] == v))
+            return i;
+    }
+    return -1;
+}
+
+/* Node i, a scale, to behind product m, which alone reads it. */
+static void move_behind(EffGraph *g, int i, int m)
+{
+    EffNode scale = g->nodes[i], *mul = &g->nodes[m];
+    for (int k = 0; k < 2; k++) {
+        if (mul->in[k] == scale.out)
+            mul->in[k] = scale.in[0];
+    }
+    /* The two change names of their outputs: who read the product's reads the scale's. */
+    const int whole = mul->out;
+    mul->out = scale.out;
+    scale.in[0] = mul->out;
+    scale.out = whole;
+    g->values[mul->out].shape = g->values[whole].shape;
+    for (int k = i; k < m; k++)
+        g->nodes[k] = g->nodes[k + 1];
+    g->nodes[m] = scale;
+}
+
 EffStatus eff_pass_fold_affine(EffGraph *g)
 {
     eff_graph_relink(g);
@@ -114,6 +144,13 @@ EffStatus eff_pass_fold_affine(EffGraph *g)
             continue;
         for (size_t c = 0; c < n->bn.gamma.n; c++)
             shifts = shifts || shift(&n->bn, c) != 0;
+        const int product = shifts ? -1 : only_product(g, n->out);
+        if (product >= 0) {
+            move_behind(g, i, product);
+            eff_graph_relink(g);
+            i--; /* another node has taken its place */
+            continue;
+        }
         if (!readers_take(g, n->out, shifts))
             continue;
         for (int k = i + 1; k < g->n_nodes; k++) {

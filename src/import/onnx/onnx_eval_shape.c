@@ -26,6 +26,17 @@ static EffStatus op_identity(EffOnnxCall *c)
     return reshaped(c, c->in[0]->rank, c->in[0]->dims);
 }
 
+static EffStatus op_dropout(EffOnnxCall *c)
+{
+    const EffOnnxTensor *training = eff_onnx_arg(c, 2);
+    if (c->node->n_outputs > 1 && eff_onnx_out(c->model, c->node, 1) >= 0 &&
+        c->model->values[eff_onnx_out(c->model, c->node, 1)].n_consumers > 0)
+        return eff_fail(EFF_ERR_UNSUPPORTED, "the mask of a Dropout; export the model in evaluation mode");
+    if (training != NULL && training->n > 0 && (training->data == NULL || eff_onnx_get_int(training, 0) != 0))
+        return eff_fail(EFF_ERR_UNSUPPORTED, "a Dropout in training; export the model in evaluation mode");
+    return op_identity(c);
+}
+
 static EffStatus op_reshape(EffOnnxCall *c)
 {
     const EffOnnxTensor *x = c->in[0];
@@ -465,7 +476,7 @@ static EffStatus op_pad(EffOnnxCall *c)
 }
 
 const EffOnnxOp eff_onnx_shape_ops[] = {{"Identity", op_identity, 1},
-                                        {"Dropout", op_identity, 1},
+                                        {"Dropout", op_dropout, 1},
                                         {"Reshape", op_reshape, 1},
                                         {"Flatten", op_flatten, 1},
                                         {"Squeeze", op_squeeze, 1},

@@ -199,14 +199,14 @@ static EffStatus walk(EffOnnxLowerer *l, const EffOnnxLowerOptions *o, const boo
 static EffStatus begin(EffOnnxLowerer *l, const EffOnnxLowerOptions *o)
 {
     EffOnnxModel *m = l->m;
+    if (m->n_inputs != 1)
+        return eff_fail(EFF_ERR_UNSUPPORTED, "%d inputs; a classifier of pictures has one", m->n_inputs);
     EffOnnxValue *input = &m->values[m->input];
     char name[EFF_ONNX_MAX_NAME];
     int type;
     int64_t dims[EFF_MAX_RANK];
     int rank = eff_onnx_declared_shape(m->input_proto, &type, dims);
     eff_onnx_text(name, input->name);
-    if (m->n_inputs != 1)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "%d inputs; a classifier of pictures has one", m->n_inputs);
     if (type != EFF_ONNX_FLOAT)
         return eff_fail(EFF_ERR_UNSUPPORTED, "input '%.200s' is %s; export the model with a float32 input", name,
                         eff_onnx_type_name(type));

@@ -20,6 +20,30 @@ static const EffOnnxTensor *tensor(const EffOnnxLowerer *l, const EffOnnxNode *n
     return v >= 0 ? &l->m->values[v].t : NULL;
 }
 
+/* Weights are many, and nearly always float: this is where importing spends its time. */
+static inline float element(const EffOnnxTensor *t, size_t i)
+{
+    float v;
+    if (t->stored != EFF_ONNX_FLOAT)
+        return (float)eff_onnx_get(t, i);
+    memcpy(&v, t->data + i * sizeof v, sizeof v);
+    return v;
+}
+
+/* Whether all are finite; no branches, so that compilers make vectors of it. */
+static bool all_finite(const float *v, size_t n)
+{
+    float zero = 0;
+    for (size_t i = 0; i < n; i++)
+        zero = zero + v[i] * 0;
+    return zero == 0;
+}
+
+static EffStatus not_finite(void)
+{
+    return eff_fail(EFF_ERR_FORMAT, "a weight that is not finite; train or export the model again");
+}
+
 static void free_params(EffNode *node)
 {
     eff_param_free(&node->conv.wgt);
@@ -55,12 +79,9 @@ static EffStatus append(EffOnnxLowerer *l, const EffOnnxNode *from, EffNode *nod
 static EffStatus load(EffParam *p, const EffOnnxTensor *t)
 {
     const EffStatus st = eff_param_alloc(p, t->n);
-    for (size_t i = 0; st == EFF_OK && i < t->n; i++) {
-        p->data[i] = (float)eff_onnx_get(t, i);
-        if (!isfinite(p->data[i]))
-            return eff_fail(EFF_ERR_FORMAT, "a weight that is not finite; train or export the model again");
-    }
-    return st;
+    for (size_t i = 0; st == EFF_OK && i < t->n; i++)
+        p->data[i] = element(t, i);
+    return st == EFF_OK && !all_finite(p->data, p->n) ? not_finite() : st;
 }
 
 static const int nchw[3] = {2, 3, 1};
@@ -92,15 +113,11 @@ static EffStatus load_kernel(EffConv *c, const EffOnnxTensor *t)
     const size_t taps = (size_t)c->kernel_h * (size_t)c->kernel_w, in = (size_t)(c->in_ch / c->groups);
     for (size_t o = 0, j = 0; st == EFF_OK && o < (size_t)c->out_ch; o++) {
         for (size_t i = 0; i < in; i++) {
-            for (size_t k = 0; k < taps; k++) {
-                const float v = (float)eff_onnx_get(t, j++);
-                c->wgt.data[(o * taps + k) * in + i] = v;
-                if (!isfinite(v))
-                    return eff_fail(EFF_ERR_FORMAT, "a weight that is not finite; train or export the model again");
-            }
+            for (size_t k = 0; k < taps; k++)
+                c->wgt.data[(o * taps + k) * in + i] = element(t, j++);
         }
     }
-    return st;
+    return st == EFF_OK && !all_finite(c->wgt.data, c->wgt.n) ? not_finite() : st;
 }
 
 static EffStatus lower_conv(EffOnnxLowerer *l, const EffOnnxNode *node)
@@ -170,22 +187,16 @@ static EffStatus lower_matrix(EffOnnxLowerer *l, const EffOnnxNode *node, bool g
     if (bias != NULL && bias->n != n_out && bias->n != 1)
         return eff_onnx_misfit("a bias of another number of outputs");
     EffStatus st = eff_param_alloc(&n.conv.wgt, n_out * n_in);
-    bool finite = true;
     for (size_t o = 0; st == EFF_OK && o < n_out; o++) {
-        for (size_t i = 0; i < n_in; i++) {
-            const float v = (float)(alpha * eff_onnx_get(b, tb ? o * n_in + i : i * n_out + o));
-            n.conv.wgt.data[o * n_in + i] = v;
-            finite = finite && isfinite(v);
-        }
+        for (size_t i = 0; i < n_in; i++)
+            n.conv.wgt.data[o * n_in + i] = (float)(alpha * (double)element(b, tb ? o * n_in + i : i * n_out + o));
     }
     if (st == EFF_OK && bias != NULL && (st = eff_param_alloc(&n.conv.bias, n_out)) == EFF_OK) {
-        for (size_t o = 0; o < n_out; o++) {
+        for (size_t o = 0; o < n_out; o++)
             n.conv.bias.data[o] = (float)(beta * eff_onnx_get(bias, bias->n == 1 ? 0 : o));
-            finite = finite && isfinite(n.conv.bias.data[o]);
-        }
     }
-    if (st == EFF_OK && !finite)
-        st = eff_fail(EFF_ERR_FORMAT, "a weight that is not finite; train or export the model again");
+    if (st == EFF_OK && !(all_finite(n.conv.wgt.data, n.conv.wgt.n) && all_finite(n.conv.bias.data, n.conv.bias.n)))
+        st = not_finite();
     if (st != EFF_OK) {
         free_params(&n);
         return st;

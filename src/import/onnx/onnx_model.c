@@ -339,8 +339,8 @@ static EffStatus read_model(EffOnnxModel *m, EffWire file, EffOnnxFiles *files)
     m->metadata = file;
     if ((st = read_graph(m, graph, files)) != EFF_OK)
         return st;
-    if (m->input < 0 || m->output < 0)
-        return eff_fail(EFF_ERR_FORMAT, "the graph has no %s; export the model again", m->input < 0 ? "input" : "output");
+    if (m->output < 0)
+        return eff_fail(EFF_ERR_FORMAT, "the graph has no output; export the model again");
     return EFF_OK;
 }
 

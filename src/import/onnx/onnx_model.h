@@ -9,7 +9,7 @@
 #include "import/onnx/onnx_tensor.h"
 
 enum {
-    EFF_ONNX_MIN_OPSET = 7,
+    EFF_ONNX_MIN_OPSET = 1, /* operators that changed in 7 are refused before it */
     EFF_ONNX_MAX_OPSET = 23, /* the newest one whose operators were compared with this reader */
     EFF_ONNX_MAX_NODES = 100000,
     EFF_ONNX_MAX_VALUES = 400000,
@@ -44,7 +44,7 @@ typedef struct EffOnnxModel {
     size_t nodes_capacity, values_capacity, refs_capacity;
     int *table; /* open hash of values by name */
     size_t table_size;
-    int input, output; /* the one input that is no initializer, and the first output */
+    int input, output; /* the first input that is no initializer (-1 without one), and the first output */
     int n_inputs, n_outputs;
     EffWire input_proto; /* ValueInfoProto of the input */
 } EffOnnxModel;

@@ -157,8 +157,24 @@ void eff_onnx_put_int(EffOnnxTensor *t, size_t i, int64_t v)
         eff_onnx_put(t, i, (double)v);
 }
 
+/* To the nearest of a type with `bits` of fraction, whose smallest normal number is 2^least; ties to even. */
+static double round_to(double v, int bits, int least, double most)
+{
+    int exponent;
+    if (v == 0 || !isfinite(v))
+        return v;
+    frexp(v, &exponent);
+    const int unit = (exponent - 1 > least ? exponent - 1 : least) - bits;
+    const double r = ldexp(nearbyint(ldexp(v, -unit)), unit);
+    return fabs(r) > most ? copysign(INFINITY, r) : r;
+}
+
 void eff_onnx_put(EffOnnxTensor *t, size_t i, double v)
 {
+    if (t->type == EFF_ONNX_FLOAT16)
+        v = round_to(v, 10, -14, 65504);
+    else if (t->type == EFF_ONNX_BFLOAT16)
+        v = round_to((double)(float)v, 7, -126, 3.3895313892515355e38);
     if (t->stored == EFF_ONNX_FLOAT)
         ((float *)t->owned)[i] = (float)v;
     else if (t->stored == EFF_ONNX_DOUBLE)
