@@ -125,8 +125,7 @@ static bool starts_as_bin(const char *path)
     return eff_model_is_bin(head, n) != 0;
 }
 
-/* ONNX goes by the file's ending: a protobuf has no signature. */
-static bool ends_as_onnx(const char *path)
+bool model_ends_as_onnx(const char *path)
 {
     const char *dot = strrchr(path, '.');
     return dot != NULL && strcmp(dot, ".onnx") == 0;
@@ -142,7 +141,7 @@ static ExitCode find_file(const Args *a, const char *spec, ModelSpec *out)
     out->is_bin = starts_as_bin(spec);
     if (out->is_bin)
         return EXIT_OK;
-    out->is_onnx = ends_as_onnx(spec);
+    out->is_onnx = model_ends_as_onnx(spec);
     if (out->is_onnx)
         return EXIT_OK;
     const char *arch = cli_value(a, "arch");
@@ -195,12 +194,18 @@ static void follow_naming(const Args *a, EffArch *arch, const EffWeights *w)
 ExitCode model_onnx_options(const Args *a, EffOnnxOptions *out, EffPreprocess *pre)
 {
     *out = (EffOnnxOptions){.external_data = has_flag(a, "external-data")};
+    static const char *const others[] = {"size", "in-channels", "num-classes", "padding", "bn-eps"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (has_flag(a, others[i]))
+            return cli_usage(a, "--%s is fixed in an ONNX model; leave it out", others[i]);
+    }
     const char *at = has_flag(a, "input-shape") ? cli_value(a, "input-shape") : "";
     while (*at != '\0') {
         char *end;
         const long long d = strtoll(at, &end, 10);
         if (end == at || d < 1 || d > 65536 || out->n_dims == EFF_MAX_RANK || strchr(",x", *end) == NULL)
-            return cli_usage(a, "--input-shape '%s' is no list of sizes, such as 1,3,224,224", cli_value(a, "input-shape"));
+            return cli_usage(a, "--input-shape '%s' is no list of sizes, such as 1,3,224,224",
+                             cli_value(a, "input-shape"));
         out->input_shape[out->n_dims++] = d;
         at = end + (*end != '\0');
     }
@@ -234,6 +239,8 @@ static ExitCode load_onnx(const Args *a, ModelSpec *spec, EffGraph **out)
     if (st != EFF_OK)
         return cli_fail(a, st);
     eff_graph_stats(*out, &stats);
+    if (spec->arch.pre.size == stats.input_size) /* of the compiled model that it was made into */
+        eff_graph_set_preprocess(*out, &spec->arch.pre);
     snprintf(spec->arch.name, sizeof spec->arch.name, "onnx");
     spec->arch.pre = *eff_graph_preprocess(*out);
     spec->arch.n_classes = stats.n_classes;

@@ -31,6 +31,9 @@ typedef struct ModelSession {
 /* Whether a word on the command line means a model rather than a picture. */
 bool model_is_spec(const char *word);
 
+/* ONNX goes by the file's ending: a protobuf has no signature. */
+bool model_ends_as_onnx(const char *path);
+
 /* What MODEL or ARCH stands for. */
 typedef struct ModelSpec {
     EffArch arch; /* after the options; zeroed for a compiled model */

@@ -109,12 +109,12 @@ void eff_graph_normalize(const EffGraph *g, float *dst, const uint8_t *pixels);
 
 /** How to read an ONNX model. A zeroed struct gives the defaults. */
 typedef struct EffOnnxOptions {
-    int n_dims;                /**< of input_shape; 0: as the model declares it, one picture at a time */
-    int64_t input_shape[8];    /**< takes the place of symbolic dimensions: 1,3,H,W or 1,H,W,3 */
-    int external_data;         /**< 1: weights may lie in other files of the model's folder */
-    const EffPreprocess *pre;  /**< how pictures are prepared (the size is the model's); NULL: ImageNet's mean and std,
-                                    bicubic, crop 0.875, or what the model's metadata says */
-    int keep_spelling;         /**< 1: the graph as written, before any pass */
+    int n_dims;               /**< of input_shape; 0: as the model declares it, one picture at a time */
+    int64_t input_shape[8];   /**< takes the place of symbolic dimensions: 1,3,H,W or 1,H,W,3 */
+    int external_data;        /**< 1: weights may lie in other files of the model's folder */
+    const EffPreprocess *pre; /**< how pictures are prepared (the size is the model's); NULL: ImageNet's mean and std,
+                                   bicubic, crop 0.875, or what the model's metadata says */
+    int keep_spelling;        /**< 1: the graph as written, before any pass */
     /** Told what becomes of every node of the file, in order: "unused", "folded", "view", "lowered" or "blocked", and
      *  why it is blocked. May be NULL; then reading ends at the first node that is blocked. */
     void (*fate)(void *ctx, const char *node, const char *op, const char *fate, const char *why);
@@ -164,6 +164,16 @@ void eff_synthetic_picture(uint8_t *pixels, int size, uint64_t seed);
 /** Run all passes: fold BatchNorm into the convolutions before it. The graph must have weights. @return EFF_OK,
  * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
+
+/** How eff_graph_draw() draws. */
+typedef enum EffDrawing {
+    EFF_DRAWING_DOT = 0, /**< a digraph for Graphviz */
+    EFF_DRAWING_SVG      /**< a picture: nodes from top to bottom, what skips nodes beside them */
+} EffDrawing;
+
+/** Draw a network: each node with its name, operator and shape. The caller frees *out with free().
+ * @return EFF_OK, EFF_ERR_NOMEM. */
+EffStatus eff_graph_draw(char **out, const EffGraph *g, EffDrawing how);
 
 /* ---- Float reference ------------------------------------------------------------------------------------------ */
 

@@ -123,7 +123,8 @@ static EffStatus evaluate(Case *c, const char *folder, int set)
     for (int i = 0; i < m->n_nodes; i++) {
         const EffOnnxNode *node = &m->nodes[i];
         EffOnnxTensor out = {0};
-        EffOnnxCall call = {.model = m, .node = node, .opset = m->opset, .n_in = node->n_inputs, .budget = &budget, .out = &out};
+        EffOnnxCall call = {
+            .model = m, .node = node, .opset = m->opset, .n_in = node->n_inputs, .budget = &budget, .out = &out};
         for (int k = 0; k < node->n_inputs; k++) {
             const int v = eff_onnx_in(m, node, k);
             call.in[k] = v >= 0 ? &m->values[v].t : NULL;

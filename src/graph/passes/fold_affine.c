@@ -137,7 +137,7 @@ static void move_behind(EffGraph *g, int i, int m)
 EffStatus eff_pass_fold_affine(EffGraph *g)
 {
     eff_graph_relink(g);
-    for (int i = 0; i < g->n_nodes; i++) {
+    for (int i = g->n_nodes - 1; i >= 0; i--) { /* of a chain the last first */
         EffNode *n = &g->nodes[i];
         bool shifts = false;
         if (n->op != EFF_OP_BATCHNORM || n->bn.gamma.data == NULL)
@@ -148,7 +148,7 @@ EffStatus eff_pass_fold_affine(EffGraph *g)
         if (product >= 0) {
             move_behind(g, i, product);
             eff_graph_relink(g);
-            i--; /* another node has taken its place */
+            i = product + 1; /* this scale again, where it is now */
             continue;
         }
         if (!readers_take(g, n->out, shifts))
@@ -161,7 +161,7 @@ EffStatus eff_pass_fold_affine(EffGraph *g)
             }
         }
         bypass(g, n);
+        eff_graph_relink(g);
     }
-    eff_graph_relink(g);
     return EFF_OK;
 }

@@ -108,7 +108,8 @@ EffStatus eff_pass_recognize_act(EffGraph *g)
             become(n, EFF_ACTIVATION_HSWISH, of);
         else if (n->op == EFF_OP_ACT && n->act == EFF_ACTIVATION_RELU6 && is_act(g, n->in[0], EFF_ACTIVATION_RELU, &of))
             n->in[0] = of;
-        else if (n->op == EFF_OP_ACT && n->act == EFF_ACTIVATION_RELU && is_act(g, n->in[0], EFF_ACTIVATION_RELU6, &of)) {
+        else if (n->op == EFF_OP_ACT && n->act == EFF_ACTIVATION_RELU &&
+                 is_act(g, n->in[0], EFF_ACTIVATION_RELU6, &of)) {
             n->act = EFF_ACTIVATION_RELU6;
             n->in[0] = of;
         }

@@ -102,10 +102,12 @@ EffStatus eff_onnx_eval(EffOnnxCall *c)
     const EffOnnxOp *op = find(c->node->op);
     if (op == NULL)
         return eff_fail(EFF_ERR_UNSUPPORTED, "an operator that is not known; doc/onnx.md lists those that are");
-    static const char *const changed[] = {"Add", "Sub", "Mul", "Div", "Pow", "Equal", "Gemm", "BatchNormalization", "Dropout"};
+    static const char *const changed[] = {"Add",    "Sub", "Mul", "Div", "Pow", "Equal", "Gemm", "BatchNormalization",
+                                          "Dropout"};
     for (size_t i = 0; c->opset < 7 && i < EFF_COUNT(changed); i++) {
         if (eff_wire_is(c->node->op, changed[i]))
-            return eff_fail(EFF_ERR_UNSUPPORTED, "in its form before operator set 7; export the model with opset_version=11");
+            return eff_fail(EFF_ERR_UNSUPPORTED,
+                            "in its form before operator set 7; export the model with opset_version=11");
     }
     *c->out = (EffOnnxTensor){0};
     c->compute = true;

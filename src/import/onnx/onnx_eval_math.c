@@ -264,9 +264,8 @@ static EffStatus apply(EffOnnxCall *c, const EffOnnxTensor *a, const EffOnnxTens
         if (real)
             eff_onnx_put(c->out, i, op->real(eff_onnx_get(a, j), eff_onnx_get(b, k)));
         else
-            eff_onnx_put_int(
-                c->out, i,
-                (int64_t)op->whole((uint64_t)eff_onnx_get_int(a, j), (uint64_t)eff_onnx_get_int(b, k)));
+            eff_onnx_put_int(c->out, i,
+                             (int64_t)op->whole((uint64_t)eff_onnx_get_int(a, j), (uint64_t)eff_onnx_get_int(b, k)));
         eff_onnx_step(rank, dims, index);
     }
     return EFF_OK;
@@ -384,7 +383,8 @@ static EffStatus reduce(EffOnnxCall *c, Reduction kind)
         if (!over[i] || keep)
             dims[rank++] = kept[i];
     }
-    if ((st = eff_onnx_result(c, x->type, rank, dims)) != EFF_OK || !c->compute || (st = eff_onnx_spend(c, (int64_t)x->n)) != EFF_OK)
+    if ((st = eff_onnx_result(c, x->type, rank, dims)) != EFF_OK || !c->compute ||
+        (st = eff_onnx_spend(c, (int64_t)x->n)) != EFF_OK)
         return st;
     for (size_t o = 0; o < c->out->n; o++) { /* one output at a time, so that sums are in double */
         double sum = kind == REDUCE_PROD ? 1 : 0;
@@ -466,9 +466,13 @@ static EffStatus op_quantize(EffOnnxCall *c)
     size_t inner, n;
     EffStatus st = scale_axis(c, x, scale, &inner, &n);
     const int64_t wanted = eff_onnx_int(c->node, "output_dtype", EFF_ONNX_UINT8);
-    const EffOnnxType type = zero != NULL ? zero->type : wanted > 0 && wanted < 17 ? (EffOnnxType)wanted : EFF_ONNX_UNDEFINED;
-    static const double low[] = {[EFF_ONNX_UINT8] = 0, [EFF_ONNX_INT8] = -128, [EFF_ONNX_UINT16] = 0, [EFF_ONNX_INT16] = -32768};
-    static const double high[] = {[EFF_ONNX_UINT8] = 255, [EFF_ONNX_INT8] = 127, [EFF_ONNX_UINT16] = 65535, [EFF_ONNX_INT16] = 32767};
+    const EffOnnxType type = zero != NULL                ? zero->type
+                             : wanted > 0 && wanted < 17 ? (EffOnnxType)wanted
+                                                         : EFF_ONNX_UNDEFINED;
+    static const double low[] = {
+        [EFF_ONNX_UINT8] = 0, [EFF_ONNX_INT8] = -128, [EFF_ONNX_UINT16] = 0, [EFF_ONNX_INT16] = -32768};
+    static const double high[] = {
+        [EFF_ONNX_UINT8] = 255, [EFF_ONNX_INT8] = 127, [EFF_ONNX_UINT16] = 65535, [EFF_ONNX_INT16] = 32767};
     if (st == EFF_OK && (type < EFF_ONNX_UINT8 || type > EFF_ONNX_INT16))
         st = eff_fail(EFF_ERR_UNSUPPORTED, "quantization to %s", eff_onnx_type_name((int)type));
     if (st == EFF_OK && zero != NULL && zero->n != scale->n)

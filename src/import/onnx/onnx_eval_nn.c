@@ -109,8 +109,9 @@ static EffStatus op_conv(EffOnnxCall *c)
     EffOnnxWindow w;
     if (x->rank < 3 || weight->rank != x->rank)
         return eff_onnx_misfit("weights of another rank than the input");
-    if (groups < 1 || groups > weight->dims[0] || weight->dims[0] % groups != 0 || weight->dims[1] > EFF_ONNX_MAX_ELEMENTS / groups ||
-        x->dims[1] != weight->dims[1] * groups || (bias != NULL && bias->n != (size_t)weight->dims[0]))
+    if (groups < 1 || groups > weight->dims[0] || weight->dims[0] % groups != 0 ||
+        weight->dims[1] > EFF_ONNX_MAX_ELEMENTS / groups || x->dims[1] != weight->dims[1] * groups ||
+        (bias != NULL && bias->n != (size_t)weight->dims[0]))
         return eff_onnx_misfit("weights for another number of channels than the input has");
     EffStatus st = eff_onnx_window(&w, c->node, x, weight->dims + 2);
     if (st != EFF_OK)
@@ -175,9 +176,11 @@ static EffStatus pool(EffOnnxCall *c, bool average)
             int64_t tap[EFF_MAX_RANK] = {0};
             for (size_t t = 0; t < taps; t++) {
                 size_t offset;
-                bool padded = with_pads; /* windows that ceil_mode lets hang over do not count what is beyond the pads */
+                bool padded =
+                    with_pads; /* windows that ceil_mode lets hang over do not count what is beyond the pads */
                 for (int k = 0; k < w.n; k++)
-                    padded = padded && at[k] * w.stride[k] + tap[k] * w.dilation[k] < x->dims[k + 2] + w.before[k] + w.after[k];
+                    padded = padded &&
+                             at[k] * w.stride[k] + tap[k] * w.dilation[k] < x->dims[k + 2] + w.before[k] + w.after[k];
                 if (under(&w, x, at, tap, &offset)) {
                     const double v = eff_onnx_get(x, b * plane + offset);
                     sum = average ? sum + v : v > sum ? v : sum;
@@ -285,7 +288,8 @@ static EffStatus op_gemm(EffOnnxCall *c)
         for (size_t k = 0; k < (size_t)n; k++)
             sum += eff_onnx_get(a, ta ? k * (size_t)dims[0] + row : row * (size_t)n + k) *
                    eff_onnx_get(b, tb ? column * (size_t)n + k : k * (size_t)dims[1] + column);
-        eff_onnx_put(c->out, i, alpha * sum + (add != NULL ? beta * eff_onnx_get(add, row * from[0] + column * from[1]) : 0));
+        eff_onnx_put(c->out, i,
+                     alpha * sum + (add != NULL ? beta * eff_onnx_get(add, row * from[0] + column * from[1]) : 0));
     }
     return EFF_OK;
 }

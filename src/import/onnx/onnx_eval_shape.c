@@ -54,7 +54,8 @@ static EffStatus op_reshape(EffOnnxCall *c)
         }
         if (dims[i] == -1 && open < 0)
             open = i;
-        else if (dims[i] < 0 || dims[i] > EFF_ONNX_MAX_ELEMENTS || (dims[i] > 0 && known > EFF_ONNX_MAX_ELEMENTS / dims[i]))
+        else if (dims[i] < 0 || dims[i] > EFF_ONNX_MAX_ELEMENTS ||
+                 (dims[i] > 0 && known > EFF_ONNX_MAX_ELEMENTS / dims[i]))
             return eff_onnx_misfit("a new shape that is none");
         else
             known *= dims[i];
@@ -369,7 +370,8 @@ static EffStatus op_constant(EffOnnxCall *c)
             continue;
         int64_t ints[MOST];
         float floats[MOST];
-        const int n = k == 0 ? eff_onnx_ints(c->node, lists[k], ints, MOST) : eff_onnx_floats(c->node, lists[k], floats, MOST);
+        const int n =
+            k == 0 ? eff_onnx_ints(c->node, lists[k], ints, MOST) : eff_onnx_floats(c->node, lists[k], floats, MOST);
         const int64_t dims = n;
         if (n < 0)
             return eff_onnx_misfit("a list that is too long");
@@ -394,7 +396,8 @@ static EffStatus op_constant_of_shape(EffOnnxCall *c)
     int n;
     EffStatus st = eff_onnx_list(c, NULL, 0, dims, EFF_MAX_RANK, &n);
     const bool has_value = eff_onnx_tensor(c->node, "value", &proto);
-    if (st == EFF_OK && has_value && (st = eff_onnx_tensor_read(&value, &name, proto, &files)) == EFF_OK && value.n != 1)
+    if (st == EFF_OK && has_value && (st = eff_onnx_tensor_read(&value, &name, proto, &files)) == EFF_OK &&
+        value.n != 1)
         st = eff_onnx_misfit("a fill value of more than one element");
     if (st == EFF_OK)
         st = eff_onnx_result(c, has_value ? value.type : EFF_ONNX_FLOAT, n, dims);
@@ -425,7 +428,7 @@ static EffStatus op_pad(EffOnnxCall *c)
 {
     const EffOnnxTensor *x = c->in[0], *fill = eff_onnx_arg(c, 2);
     int64_t pads[2 * EFF_MAX_RANK], axes[EFF_MAX_RANK], dims[EFF_MAX_RANK], before[EFF_MAX_RANK] = {0},
-        index[EFF_MAX_RANK] = {0};
+                                                                            index[EFF_MAX_RANK] = {0};
     int n, n_axes = -1;
     EffStatus st = eff_onnx_list(c, "pads", 1, pads, 2 * EFF_MAX_RANK, &n);
     if (st == EFF_OK)

@@ -96,20 +96,23 @@ static EffStatus check(const EffGraph *g)
         const EffNode *n = &g->nodes[i];
         const EffShape b = g->values[n->in[n->n_inputs - 1]].shape;
         if (n->op == EFF_OP_BATCHNORM)
-            return eff_fail(EFF_ERR_UNSUPPORTED,
-                            "%s: a BatchNorm, or a constant, that no convolution can take in; 'effnet check' lists all nodes",
-                            n->name);
+            return eff_fail(
+                EFF_ERR_UNSUPPORTED,
+                "%s: a BatchNorm, or a constant, that no convolution can take in; 'effnet check' lists all nodes",
+                n->name);
         if (n->op == EFF_OP_PAD)
-            return eff_fail(EFF_ERR_UNSUPPORTED, "%s: pads that no convolution follows; only those of one are supported",
-                            n->name);
+            return eff_fail(EFF_ERR_UNSUPPORTED,
+                            "%s: pads that no convolution follows; only those of one are supported", n->name);
         if (n->op == EFF_OP_MUL && (b.h != 1 || b.w != 1))
             return eff_fail(EFF_ERR_UNSUPPORTED,
-                            "%s: a product of two maps that is no activation; SiLU and hard-swish are recognized", n->name);
+                            "%s: a product of two maps that is no activation; SiLU and hard-swish are recognized",
+                            n->name);
     }
     return EFF_OK;
 }
 
-static EffStatus import(EffGraph **out, const uint8_t *data, size_t size, const EffOnnxOptions *options, EffOnnxFiles *files)
+static EffStatus import(EffGraph **out, const uint8_t *data, size_t size, const EffOnnxOptions *options,
+                        EffOnnxFiles *files)
 {
     EffOnnxModel m;
     EffGraph *g = NULL;

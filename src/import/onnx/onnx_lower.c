@@ -91,7 +91,8 @@ static EffStatus evaluate(EffOnnxLowerer *l, const EffOnnxNode *node, EffOnnxTen
             continue;
         if (!l->m->values[v].is_known) {
             char name[EFF_ONNX_MAX_NAME];
-            return eff_fail(EFF_ERR_FORMAT, "its input '%.200s' is computed by nothing before it; export the model again",
+            return eff_fail(EFF_ERR_FORMAT,
+                            "its input '%.200s' is computed by nothing before it; export the model again",
                             eff_onnx_text(name, l->m->values[v].name));
         }
         call.in[i] = &l->m->values[v].t;
@@ -217,21 +218,22 @@ static EffStatus begin(EffOnnxLowerer *l, const EffOnnxLowerOptions *o)
         dims[0] = 1; /* one picture at a time, whatever batch it was exported with */
     }
     if (rank != 4)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "input '%.200s' has not four dimensions; give --input-shape 1,3,H,W", name);
+        return eff_fail(EFF_ERR_UNSUPPORTED, "input '%.200s' has not four dimensions; give --input-shape 1,3,H,W",
+                        name);
     /* A symbolic dimension beside two known ones is the channels'. */
     for (int i = 1; i < 4; i++) {
         if (dims[i] == 0)
-            return eff_fail(EFF_ERR_UNSUPPORTED, "dimension %d of input '%.200s' is symbolic; give --input-shape 1,3,H,W",
-                            i, name);
+            return eff_fail(EFF_ERR_UNSUPPORTED,
+                            "dimension %d of input '%.200s' is symbolic; give --input-shape 1,3,H,W", i, name);
     }
     const bool first = dims[1] == 1 || dims[1] == 3, last = dims[3] == 1 || dims[3] == 3;
     if (dims[0] != 1 || (!first && !last))
-        return eff_fail(EFF_ERR_UNSUPPORTED, "input '%.200s' is no picture of 1 or 3 channels; give --input-shape 1,3,H,W",
-                        name);
+        return eff_fail(EFF_ERR_UNSUPPORTED,
+                        "input '%.200s' is no picture of 1 or 3 channels; give --input-shape 1,3,H,W", name);
     const int64_t h = first ? dims[2] : dims[1], w = first ? dims[3] : dims[2], c = first ? dims[1] : dims[3];
     if (h != w || h > EFF_MAX_SIZE)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "input '%.200s' of %lld x %lld pixels; squares up to %d are supported", name,
-                        (long long)h, (long long)w, EFF_MAX_SIZE);
+        return eff_fail(EFF_ERR_UNSUPPORTED, "input '%.200s' of %lld x %lld pixels; squares up to %d are supported",
+                        name, (long long)h, (long long)w, EFF_MAX_SIZE);
     input->t = (EffOnnxTensor){.type = EFF_ONNX_FLOAT};
     EffStatus st = eff_onnx_set_dims(&input->t, 4, dims);
     input->is_known = true;

@@ -149,8 +149,9 @@ static EffStatus lower_conv(EffOnnxLowerer *l, const EffOnnxNode *node)
                        .pad_right = (int)w.after[1],
                        .has_bias = bias != NULL};
     if (n.conv.groups != 1 && !eff_conv_is_depthwise(&n.conv))
-        return eff_fail(EFF_ERR_UNSUPPORTED, "%d groups for %d channels; dense and depthwise convolutions are supported",
-                        n.conv.groups, n.conv.in_ch);
+        return eff_fail(EFF_ERR_UNSUPPORTED,
+                        "%d groups for %d channels; dense and depthwise convolutions are supported", n.conv.groups,
+                        n.conv.in_ch);
     st = load_kernel(&n.conv, wgt);
     if (st == EFF_OK && bias != NULL)
         st = load(&n.conv.bias, bias);
@@ -284,7 +285,8 @@ static EffStatus lower_constant_pair(EffOnnxLowerer *l, const EffOnnxNode *node,
     for (int c = 0; c < shape.c && st == EFF_OK; c++) {
         double k;
         if (!per_channel(l, v, t, c, &k)) {
-            st = eff_fail(EFF_ERR_UNSUPPORTED, "a constant that differs from pixel to pixel; one number a channel is fine");
+            st = eff_fail(EFF_ERR_UNSUPPORTED,
+                          "a constant that differs from pixel to pixel; one number a channel is fine");
             break;
         }
         float *gamma = &n.bn.gamma.data[c], *beta = &n.bn.beta.data[c];
@@ -312,7 +314,8 @@ static EffStatus lower_pair(EffOnnxLowerer *l, const EffOnnxNode *node, Sign sig
     if (a < 0 || b < 0)
         return lower_constant_pair(l, node, sign, a < 0);
     if (sign == SUB || sign == DIV)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "of two values that both depend on the picture; only sums and products are");
+        return eff_fail(EFF_ERR_UNSUPPORTED,
+                        "of two values that both depend on the picture; only sums and products are");
     const EffShape sa = l->g->values[a].shape, sb = l->g->values[b].shape;
     const EffOnnxTensor *ta = tensor(l, node, 0), *tb = tensor(l, node, 1);
     const EffOnnxTensor *y = &l->m->values[eff_onnx_out(l->m, node, 0)].t;
@@ -327,8 +330,9 @@ static EffStatus lower_pair(EffOnnxLowerer *l, const EffOnnxNode *node, Sign sig
         fits = fits && (!long_axis || shifted(wide->axis[i], tw, y->rank) == shifted(gate->axis[i], tg, y->rank));
     }
     if (!fits || y->n != tw->n)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "maps of %dx%dx%d and %dx%dx%d; equal ones are, and products with a channel's gate",
-                        sa.h, sa.w, sa.c, sb.h, sb.w, sb.c);
+        return eff_fail(EFF_ERR_UNSUPPORTED,
+                        "maps of %dx%dx%d and %dx%dx%d; equal ones are, and products with a channel's gate", sa.h, sa.w,
+                        sa.c, sb.h, sb.w, sb.c);
     EffNode n = {.op = sign == ADD ? EFF_OP_ADD : EFF_OP_MUL, .n_inputs = 2, .in = {wide->value, gate->value}};
     const int axis[3] = {shifted(wide->axis[0], tw, y->rank), shifted(wide->axis[1], tw, y->rank),
                          shifted(wide->axis[2], tw, y->rank)};
@@ -354,7 +358,8 @@ static EffStatus lower_hard_sigmoid(EffOnnxLowerer *l, const EffOnnxNode *node)
     if (fabs(alpha - 1.0 / 6) > 1e-5 || beta != 0.5)
         return eff_fail(EFF_ERR_UNSUPPORTED, "alpha %g and beta %g; 1/6 and 0.5 are supported", alpha, beta);
     for (int i = 0; i < 3; i++) {
-        EffNode n = {.op = i == 1 ? EFF_OP_ACT : EFF_OP_BATCHNORM, .n_inputs = 1, .act = i == 1 ? EFF_ACTIVATION_RELU6 : 0};
+        EffNode n = {
+            .op = i == 1 ? EFF_OP_ACT : EFF_OP_BATCHNORM, .n_inputs = 1, .act = i == 1 ? EFF_ACTIVATION_RELU6 : 0};
         n.in[0] = i == 0 ? s.value : l->spots[y].value;
         EffStatus st = i == 1 ? EFF_OK : affine(&n, shape.c);
         for (int c = 0; c < shape.c && st == EFF_OK && i != 1; c++) {
@@ -529,7 +534,8 @@ static EffStatus lower_pad(EffOnnxLowerer *l, const EffOnnxNode *node)
                            .pad_right = c >= 0 ? (int)after[c] : 0};
     const EffConv *p = &n_pad.conv;
     return append(l, node, &n_pad,
-                  (EffShape){shape.h + p->pad_top + p->pad_bottom, shape.w + p->pad_left + p->pad_right, shape.c}, s.axis);
+                  (EffShape){shape.h + p->pad_top + p->pad_bottom, shape.w + p->pad_left + p->pad_right, shape.c},
+                  s.axis);
 }
 
 EffStatus eff_onnx_lower_op(EffOnnxLowerer *l, const EffOnnxNode *node)

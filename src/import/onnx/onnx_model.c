@@ -8,8 +8,14 @@
 
 /* Fields of ModelProto, GraphProto and NodeProto. */
 enum { MODEL_IR_VERSION = 1, MODEL_PRODUCER = 2, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_METADATA = 14 };
-enum { GRAPH_NODE = 1, GRAPH_NAME = 2, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12,
-       GRAPH_SPARSE_INITIALIZER = 15 };
+enum {
+    GRAPH_NODE = 1,
+    GRAPH_NAME = 2,
+    GRAPH_INITIALIZER = 5,
+    GRAPH_INPUT = 11,
+    GRAPH_OUTPUT = 12,
+    GRAPH_SPARSE_INITIALIZER = 15
+};
 enum { NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OP = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7 };
 
 static EffStatus damaged(const char *what)
@@ -331,11 +337,14 @@ static EffStatus read_model(EffOnnxModel *m, EffWire file, EffOnnxFiles *files)
     if (m->opset == 0)
         return eff_fail(EFF_ERR_FORMAT, "names no operator set; export the model again");
     if (m->opset > EFF_ONNX_MAX_OPSET)
-        return eff_fail(EFF_ERR_VERSION, "operator set %lld; export the model with opset_version=17, %d is the newest read",
+        return eff_fail(EFF_ERR_VERSION,
+                        "operator set %lld; export the model with opset_version=17, %d is the newest read",
                         (long long)m->opset, EFF_ONNX_MAX_OPSET);
     if (m->opset < EFF_ONNX_MIN_OPSET)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "operator set %lld is older than %d; export the model again with "
-                        "opset_version=11", (long long)m->opset, EFF_ONNX_MIN_OPSET);
+        return eff_fail(EFF_ERR_UNSUPPORTED,
+                        "operator set %lld is older than %d; export the model again with "
+                        "opset_version=11",
+                        (long long)m->opset, EFF_ONNX_MIN_OPSET);
     m->metadata = file;
     if ((st = read_graph(m, graph, files)) != EFF_OK)
         return st;

@@ -9,10 +9,10 @@
 #include "import/onnx/onnx_tensor.h"
 
 enum {
-    EFF_ONNX_MIN_OPSET = 1, /* operators that changed in 7 are refused before it */
-    EFF_ONNX_MAX_OPSET = 23, /* the newest one whose operators were compared with this reader */
-    EFF_ONNX_MAX_NODES = 100000,
-    EFF_ONNX_MAX_VALUES = 400000,
+    EFF_ONNX_MIN_OPSET = 1,     /* operators that changed in 7 are refused before it */
+    EFF_ONNX_MAX_OPSET = 23,    /* the newest one whose operators were compared with this reader */
+    EFF_ONNX_MAX_NODES = 20000, /* passes take nodes times nodes; the largest network has 3000 */
+    EFF_ONNX_MAX_VALUES = 200000,
     EFF_ONNX_MAX_NAME = 512
 };
 /* Most bytes of a file: a protobuf cannot be larger than 2 GiB. */
@@ -26,10 +26,10 @@ typedef struct EffOnnxNode {
 
 typedef struct EffOnnxValue {
     EffWire name;
-    EffOnnxTensor t;     /* data: constant; otherwise the shape, once it is known */
-    int producer;        /* node, or -1 */
-    int n_consumers;     /* nodes that read it, and outputs of the graph */
-    bool is_known;       /* t's shape is known */
+    EffOnnxTensor t; /* data: constant; otherwise the shape, once it is known */
+    int producer;    /* node, or -1 */
+    int n_consumers; /* nodes that read it, and outputs of the graph */
+    bool is_known;   /* t's shape is known */
     bool is_initializer;
 } EffOnnxValue;
 

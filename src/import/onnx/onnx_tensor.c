@@ -12,12 +12,23 @@ static const struct {
     const char *name;
     size_t n_bytes;
 } types[] = {
-    [EFF_ONNX_UNDEFINED] = {"undefined", 0}, [EFF_ONNX_FLOAT] = {"float", 4},       [EFF_ONNX_UINT8] = {"uint8", 1},
-    [EFF_ONNX_INT8] = {"int8", 1},           [EFF_ONNX_UINT16] = {"uint16", 2},     [EFF_ONNX_INT16] = {"int16", 2},
-    [EFF_ONNX_INT32] = {"int32", 4},         [EFF_ONNX_INT64] = {"int64", 8},       [EFF_ONNX_STRING] = {"string", 0},
-    [EFF_ONNX_BOOL] = {"bool", 1},           [EFF_ONNX_FLOAT16] = {"float16", 2},   [EFF_ONNX_DOUBLE] = {"double", 8},
-    [EFF_ONNX_UINT32] = {"uint32", 4},       [EFF_ONNX_UINT64] = {"uint64", 8},     [14] = {"complex64", 0},
-    [15] = {"complex128", 0},                [EFF_ONNX_BFLOAT16] = {"bfloat16", 2},
+    [EFF_ONNX_UNDEFINED] = {"undefined", 0},
+    [EFF_ONNX_FLOAT] = {"float", 4},
+    [EFF_ONNX_UINT8] = {"uint8", 1},
+    [EFF_ONNX_INT8] = {"int8", 1},
+    [EFF_ONNX_UINT16] = {"uint16", 2},
+    [EFF_ONNX_INT16] = {"int16", 2},
+    [EFF_ONNX_INT32] = {"int32", 4},
+    [EFF_ONNX_INT64] = {"int64", 8},
+    [EFF_ONNX_STRING] = {"string", 0},
+    [EFF_ONNX_BOOL] = {"bool", 1},
+    [EFF_ONNX_FLOAT16] = {"float16", 2},
+    [EFF_ONNX_DOUBLE] = {"double", 8},
+    [EFF_ONNX_UINT32] = {"uint32", 4},
+    [EFF_ONNX_UINT64] = {"uint64", 8},
+    [14] = {"complex64", 0},
+    [15] = {"complex128", 0},
+    [EFF_ONNX_BFLOAT16] = {"bfloat16", 2},
 };
 
 const char *eff_onnx_type_name(int type)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TensorProto: shape, type, and elements in one of three places: raw bytes, typed fields, or a file beside the model. */
+/* TensorProto: shape, type, and elements in one of three places: raw bytes, typed fields, or a file beside the model.
+ */
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -9,8 +10,20 @@
 #include <string.h>
 
 /* Fields of TensorProto. */
-enum { DIMS = 1, DATA_TYPE = 2, FLOAT_DATA = 4, INT32_DATA = 5, STRING_DATA = 6, INT64_DATA = 7, NAME = 8, RAW_DATA = 9,
-       DOUBLE_DATA = 10, UINT64_DATA = 11, EXTERNAL_DATA = 13, DATA_LOCATION = 14 };
+enum {
+    DIMS = 1,
+    DATA_TYPE = 2,
+    FLOAT_DATA = 4,
+    INT32_DATA = 5,
+    STRING_DATA = 6,
+    INT64_DATA = 7,
+    NAME = 8,
+    RAW_DATA = 9,
+    DOUBLE_DATA = 10,
+    UINT64_DATA = 11,
+    EXTERNAL_DATA = 13,
+    DATA_LOCATION = 14
+};
 enum { MAX_EXTERNAL_FILES = 4096 };
 
 static EffStatus damaged(const char *what)

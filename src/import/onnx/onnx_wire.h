@@ -15,7 +15,12 @@ typedef struct EffWire {
     const uint8_t *at, *end;
 } EffWire;
 
-typedef enum EffWireType { EFF_WIRE_VARINT = 0, EFF_WIRE_FIXED64 = 1, EFF_WIRE_BYTES = 2, EFF_WIRE_FIXED32 = 5 } EffWireType;
+typedef enum EffWireType {
+    EFF_WIRE_VARINT = 0,
+    EFF_WIRE_FIXED64 = 1,
+    EFF_WIRE_BYTES = 2,
+    EFF_WIRE_FIXED32 = 5
+} EffWireType;
 
 typedef struct EffWireField {
     uint32_t number;
