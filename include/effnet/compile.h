@@ -107,6 +107,32 @@ void eff_graph_set_preprocess(EffGraph *g, const EffPreprocess *pre);
  */
 void eff_graph_normalize(const EffGraph *g, float *dst, const uint8_t *pixels);
 
+/** How to read an ONNX model. A zeroed struct gives the defaults. */
+typedef struct EffOnnxOptions {
+    int n_dims;               /**< of input_shape; 0: as the model declares it, one picture at a time */
+    int64_t input_shape[8];   /**< takes the place of symbolic dimensions: 1,3,H,W or 1,H,W,3 */
+    int external_data;        /**< 1: weights may lie in other files of the model's folder */
+    const EffPreprocess *pre; /**< how pictures are prepared (the size is the model's); NULL: ImageNet's mean and std,
+                                   bicubic, crop 0.875, or what the model's metadata says */
+    int keep_spelling;        /**< 1: the graph as written, before any pass */
+    /** Told what becomes of every node of the file, in order: "unused", "folded", "view", "lowered" or "blocked", and
+     *  why it is blocked. May be NULL; then reading ends at the first node that is blocked. */
+    void (*fate)(void *ctx, const char *node, const char *op, const char *fate, const char *why);
+    void *ctx;
+} EffOnnxOptions;
+
+/**
+ * Read an ONNX model, opset 7 to 23, as a network (doc/onnx.md): one picture in, logits out. All passes have run over
+ * it. Nodes keep their names.
+ *
+ * @param path  file of at most 2 GiB, or "-".
+ * @return EFF_OK (eff_graph_free), EFF_ERR_IO, EFF_ERR_FORMAT (damaged, or no ONNX), EFF_ERR_UNSUPPORTED (names the
+ *         node, its operator, the operator set, and what to do), EFF_ERR_VERSION, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ */
+EffStatus eff_onnx_open(EffGraph **out, const char *path, const EffOnnxOptions *options);
+/** The same from memory; `name` is for messages, `data` is not kept. External data is refused. */
+EffStatus eff_onnx_read(EffGraph **out, const void *data, size_t size, const char *name, const EffOnnxOptions *options);
+
 /** Whose names a state dict uses. */
 typedef enum EffNaming {
     EFF_NAMING_TIMM,     /**< blocks.0.0.conv_dw.weight */
@@ -138,6 +164,16 @@ void eff_synthetic_picture(uint8_t *pixels, int size, uint64_t seed);
 /** Run all passes: fold BatchNorm into the convolutions before it. The graph must have weights. @return EFF_OK,
  * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
+
+/** How eff_graph_draw() draws. */
+typedef enum EffDrawing {
+    EFF_DRAWING_DOT = 0, /**< a digraph for Graphviz */
+    EFF_DRAWING_SVG      /**< a picture: nodes from top to bottom, what skips nodes beside them */
+} EffDrawing;
+
+/** Draw a network: each node with its name, operator and shape. The caller frees *out with free().
+ * @return EFF_OK, EFF_ERR_NOMEM. */
+EffStatus eff_graph_draw(char **out, const EffGraph *g, EffDrawing how);
 
 /* ---- Float reference ------------------------------------------------------------------------------------------ */
 

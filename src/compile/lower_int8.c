@@ -60,6 +60,7 @@ static unsigned reader_kind(const EffGraph *g, const EffNode *node, int value)
     case EFF_OP_GLOBAL_AVGPOOL: return READ_POOL;
     case EFF_OP_MUL: return node->in[0] == value && !is_vector(g->values[value].shape) ? READ_GATED : READ_OTHER;
     case EFF_OP_ACT:
+    case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break;
     }
     return READ_OTHER;
@@ -705,6 +706,7 @@ static EffStatus lower_node(Lower *l, const EffNode *node)
     case EFF_OP_MUL: return lower_gate(l, node);
     case EFF_OP_ACT:
     case EFF_OP_ADD:
+    case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break;
     }
     return unsupported(node, "no int8 form of this operator here");

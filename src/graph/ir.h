@@ -21,7 +21,8 @@ typedef enum EffOp {
     EFF_OP_ACT,            /* in[0] */
     EFF_OP_GLOBAL_AVGPOOL, /* in[0] -> [1][1][c] */
     EFF_OP_ADD,            /* in[0] + in[1], equal shapes */
-    EFF_OP_MUL             /* in[0] * in[1], in[1] is [1][1][c] */
+    EFF_OP_MUL,            /* in[0] * in[1], in[1] is [1][1][c] */
+    EFF_OP_PAD             /* in[0] with the pads of `conv` around it, zeros; until fold_pad, nothing runs it */
 } EffOp;
 
 typedef struct EffShape {
@@ -110,6 +111,11 @@ static inline bool eff_conv_is_pointwise(const EffConv *c)
 EffStatus eff_graph_infer_shapes(EffGraph *g);
 
 /* Passes: graph -> graph, each keeps the float output. eff_graph_optimize() runs them all. */
+EffStatus eff_pass_drop_dead(EffGraph *g);
+EffStatus eff_pass_recognize_act(EffGraph *g);
+EffStatus eff_pass_fold_pad(EffGraph *g);
+EffStatus eff_pass_absorb_input(EffGraph *g); /* changes the preprocessing instead */
 EffStatus eff_pass_fold_batchnorm(EffGraph *g);
+EffStatus eff_pass_fold_affine(EffGraph *g);
 
 #endif
