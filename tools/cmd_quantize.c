@@ -45,14 +45,11 @@ static char *output_path(const Args *a, const char *spec, bool int8)
     return path;
 }
 
-static EffStatus label_and_write(EffCompiled *c, const ModelSpec *spec, json_t *origin, const char *path)
+static EffStatus write_with_origin(EffCompiled *c, json_t *origin, const char *path)
 {
-    const char *const *labels = model_default_labels(spec->arch.n_classes);
     char *text = origin != NULL ? json_dumps(origin, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     EffStatus st = text != NULL ? eff_compiled_set_provenance(c, text) : eff_fail_nomem(256, "provenance");
     free(text);
-    if (st == EFF_OK && labels != NULL)
-        st = eff_compiled_set_labels(c, labels);
     return st == EFF_OK ? eff_compiled_write(c, path) : st;
 }
 
@@ -222,11 +219,10 @@ static EffStatus read_table(const Args *a, char **out)
 }
 
 /* The .bin, the report and the table; once the first byte is written, Ctrl-C waits for the last. */
-static EffStatus write_all(const Args *a, EffCompiled *c, const ModelSpec *spec, json_t *origin, const json_t *report,
-                           const char *path)
+static EffStatus write_all(const Args *a, EffCompiled *c, json_t *origin, const json_t *report, const char *path)
 {
     EffStatus st = interrupt_seen() ? eff_fail(EFF_ERR_INTERRUPTED, "interrupted; nothing was written")
-                                    : label_and_write(c, spec, origin, path);
+                                    : write_with_origin(c, origin, path);
     if (st == EFF_OK)
         st = write_report(a, report, path);
     return st == EFF_OK ? write_table(a, eff_compiled_table(c), path) : st;
@@ -260,7 +256,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     if (st == EFF_OK)
         report = report_json(c, &pictures, origin);
     if (st == EFF_OK)
-        st = write_all(a, c, spec, origin, report, path);
+        st = write_all(a, c, origin, report, path);
     ExitCode code = EXIT_OK;
     if (st != EFF_OK) {
         code = cli_fail(a, st);
@@ -365,7 +361,7 @@ static ExitCode run_compile(const Args *a)
         if (st == EFF_OK)
             st = provenance_make(&origin, &spec, NULL, 0, NULL);
         if (st == EFF_OK)
-            st = label_and_write(c, &spec, origin, path);
+            st = write_with_origin(c, origin, path);
         if (st != EFF_OK)
             code = cli_fail(a, st);
         else if (cli_flag(a, "json"))

@@ -226,8 +226,17 @@ ExitCode model_onnx_options(const Args *a, EffOnnxOptions *out, EffPreprocess *p
     return code;
 }
 
+/* Weights of 1000 classes are taken for ImageNet's, where they bring no labels of their own. */
+static EffStatus label(EffGraph *g)
+{
+    EffGraphStats stats;
+    eff_graph_stats(g, &stats);
+    const char *const *labels = model_default_labels(stats.n_classes);
+    return labels != NULL && eff_graph_labels(g) == NULL ? eff_graph_set_labels(g, labels) : EFF_OK;
+}
+
 /* The network of an ONNX file; what it is goes to the spec's arch, for reports. */
-static ExitCode load_onnx(const Args *a, ModelSpec *spec, EffGraph **out)
+static ExitCode load_onnx(const Args *a, ModelSpec *spec, bool as_written, EffGraph **out)
 {
     EffOnnxOptions options;
     EffPreprocess pre;
@@ -235,9 +244,16 @@ static ExitCode load_onnx(const Args *a, ModelSpec *spec, EffGraph **out)
     const ExitCode code = model_onnx_options(a, &options, &pre);
     if (code != EXIT_OK)
         return code;
-    const EffStatus st = eff_onnx_open(out, spec->file, &options);
-    if (st != EFF_OK)
+    options.keep_spelling = as_written;
+    EffGraph *g = NULL;
+    EffStatus st = eff_onnx_open(&g, spec->file, &options);
+    if (st == EFF_OK)
+        st = label(g);
+    if (st != EFF_OK) {
+        eff_graph_free(g);
         return cli_fail(a, st);
+    }
+    *out = g;
     eff_graph_stats(*out, &stats);
     if (spec->arch.pre.size == stats.input_size) /* of the compiled model that it was made into */
         eff_graph_set_preprocess(*out, &spec->arch.pre);
@@ -250,13 +266,28 @@ static ExitCode load_onnx(const Args *a, ModelSpec *spec, EffGraph **out)
 
 ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
 {
+    if (spec->is_onnx)
+        return load_onnx(a, spec, false, out);
+    const ExitCode code = model_load_as_written(a, spec, out);
+    if (code != EXIT_OK)
+        return code;
+    const EffStatus st = eff_graph_optimize(*out);
+    if (st == EFF_OK)
+        return EXIT_OK;
+    eff_graph_free(*out);
+    *out = NULL;
+    return cli_fail(a, st);
+}
+
+ExitCode model_load_as_written(const Args *a, ModelSpec *spec, EffGraph **out)
+{
     EffWeights *w = NULL;
     EffGraph *g = NULL;
     EffStatus st = EFF_OK;
     if (spec->is_bin)
         return cli_usage(a, "%s is compiled already; name its weights instead", spec->file);
     if (spec->is_onnx)
-        return load_onnx(a, spec, out);
+        return load_onnx(a, spec, true, out);
     if (spec->file == NULL) {
         const EffHubModel *hub = eff_hub_find(spec->arch.name);
         if (hub != NULL)
@@ -276,7 +307,7 @@ ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
     }
     eff_weights_free(w);
     if (st == EFF_OK)
-        st = eff_graph_optimize(g);
+        st = label(g);
     if (st != EFF_OK) {
         eff_graph_free(g);
         return cli_fail(a, st);
@@ -285,32 +316,42 @@ ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
     return EXIT_OK;
 }
 
-static EffStatus read_labels(Model *m, const char *path)
+void model_labels_free(char **labels, int n_classes)
+{
+    for (int i = 0; labels != NULL && i < n_classes; i++)
+        eff_free(labels[i]);
+    eff_free(labels);
+}
+
+EffStatus model_read_labels(char ***out, const char *path, int n_classes)
 {
     EffBytes bytes;
     EffStatus st = eff_file_read(&bytes, path, MAX_LABELS_BYTES);
     if (st != EFF_OK)
         return st;
-    const int n_classes = m->info->n_classes;
-    m->labels = eff_calloc((size_t)n_classes, sizeof *m->labels);
-    if (m->labels == NULL)
-        st = eff_fail_nomem((size_t)n_classes * sizeof *m->labels, "labels");
+    char **labels = eff_calloc((size_t)n_classes, sizeof *labels);
+    if (labels == NULL)
+        st = eff_fail_nomem((size_t)n_classes * sizeof *labels, "labels");
     int n = 0;
     for (size_t at = 0; at < bytes.size && st == EFF_OK; n++) {
         const uint8_t *end = memchr(bytes.data + at, '\n', bytes.size - at);
         const size_t length = end != NULL ? (size_t)(end - bytes.data) - at : bytes.size - at;
         if (n < n_classes) {
-            m->labels[n] = eff_strndup((const char *)bytes.data + at, length);
-            if (m->labels[n] == NULL)
+            labels[n] = eff_strndup((const char *)bytes.data + at, length);
+            if (labels[n] == NULL)
                 st = eff_fail_nomem(length, "a label");
             else
-                m->labels[n][strcspn(m->labels[n], "\r")] = '\0';
+                labels[n][strcspn(labels[n], "\r")] = '\0';
         }
         at += length + 1;
     }
     eff_free(bytes.data);
     if (st == EFF_OK && n != n_classes)
         st = eff_fail(EFF_ERR_FORMAT, "%s: %d labels for %d classes; give one line a class", path, n, n_classes);
+    if (st == EFF_OK)
+        *out = labels;
+    else
+        model_labels_free(labels, n_classes);
     return st;
 }
 
@@ -324,7 +365,7 @@ static ExitCode finish_open(Model *m, const Args *a, const char *title, EffStatu
             st = eff_fail_nomem(strlen(title), "a name");
     }
     if (st == EFF_OK && has_flag(a, "labels"))
-        st = read_labels(m, cli_value(a, "labels"));
+        st = model_read_labels(&m->labels, cli_value(a, "labels"), m->info->n_classes);
     if (st == EFF_OK)
         return EXIT_OK;
     model_close(m);
@@ -392,9 +433,8 @@ ExitCode model_open_bin(Model *out, const Args *a, const char *path)
 
 void model_close(Model *m)
 {
-    for (int i = 0; m->labels != NULL && i < m->info->n_classes; i++)
-        eff_free(m->labels[i]);
-    eff_free(m->labels);
+    if (m->labels != NULL)
+        model_labels_free(m->labels, m->info->n_classes);
     eff_model_close(m->model);
     eff_free(m->title);
     free(m->file);

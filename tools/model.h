@@ -50,6 +50,8 @@ void model_spec_free(ModelSpec *spec);
 
 /* The float network of a weights file, BatchNorm folded. Prints what is wrong. */
 ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out);
+/* The same before any pass. */
+ExitCode model_load_as_written(const Args *a, ModelSpec *spec, EffGraph **out);
 
 /* The options for reading an ONNX model: --input-shape, --external-data and those of the preprocessing. `pre` is where
  * these are kept. Prints what is wrong. */
@@ -67,6 +69,10 @@ void model_close(Model *m);
 const char *model_label(const Model *m, int index, char *buffer);
 /* The names of all classes of ImageNet for models of 1000 classes; NULL for others. */
 const char *const *model_default_labels(int n_classes);
+
+/* Lines of a file, one a class. */
+EffStatus model_read_labels(char ***out, const char *path, int n_classes);
+void model_labels_free(char **labels, int n_classes);
 
 EffStatus model_session_create(ModelSession *out, const Model *m, int n_threads);
 void model_session_free(ModelSession *s);

@@ -100,6 +100,10 @@ void eff_graph_free(EffGraph *g);
 void eff_graph_stats(const EffGraph *g, EffGraphStats *out);
 const EffPreprocess *eff_graph_preprocess(const EffGraph *g);
 void eff_graph_set_preprocess(EffGraph *g, const EffPreprocess *pre);
+/** Names of the classes, [n_classes], borrowed; NULL without. They travel into compiled models and ONNX. */
+const char *const *eff_graph_labels(const EffGraph *g);
+/** Give them (copied). @return EFF_OK or EFF_ERR_NOMEM. */
+EffStatus eff_graph_set_labels(EffGraph *g, const char *const *labels);
 
 /**
  * Pixels [size][size][3] RGB to the float input of a network, [size][size][in_channels]: (v - mean) / std a channel. A
@@ -132,6 +136,38 @@ typedef struct EffOnnxOptions {
 EffStatus eff_onnx_open(EffGraph **out, const char *path, const EffOnnxOptions *options);
 /** The same from memory; `name` is for messages, `data` is not kept. External data is refused. */
 EffStatus eff_onnx_read(EffGraph **out, const void *data, size_t size, const char *name, const EffOnnxOptions *options);
+
+enum { EFF_EXPORT_MIN_OPSET = 9, EFF_EXPORT_MAX_OPSET = 21, EFF_EXPORT_DEFAULT_OPSET = 13 };
+
+/** How to write an ONNX model. A zeroed struct gives the defaults. */
+typedef struct EffOnnxExport {
+    int opset;                 /**< operator set, EFF_EXPORT_MIN_OPSET to EFF_EXPORT_MAX_OPSET; 0 means 13 */
+    const char *const *labels; /**< [n_classes] UTF-8 without line ends, for the metadata; NULL: those that the network
+                                    has, if any */
+} EffOnnxExport;
+
+/** Sizes of a network as an ONNX model. */
+typedef struct EffOnnxSize {
+    int n_nodes;           /**< of ONNX: SiLU is two */
+    uint64_t params;       /**< trainable: weights, biases, BatchNorm scale and shift */
+    uint64_t initializers; /**< numbers in all initializers: BatchNorm statistics and the bounds of Clip too */
+    uint64_t file_bytes;
+    int opset, ir_version;
+} EffOnnxSize;
+
+/** What eff_onnx_write() would write. @return as that, without EFF_ERR_IO and EFF_ERR_LIMIT. */
+EffStatus eff_onnx_size(EffOnnxSize *out, const EffGraph *g, const EffOnnxExport *options);
+
+/**
+ * Write a network as an ONNX model, atomically: input "data" [1][in_channels][size][size], output "output"
+ * [1][n_classes], nodes under their names, BatchNorm as nodes unless the passes have folded it, TensorFlow's padding as
+ * explicit pads. The preprocessing goes into metadata_props. eff_onnx_open() of it gives the same plan.
+ *
+ * @param g  with weights, folded by eff_graph_optimize() or not.
+ * @return EFF_OK, EFF_ERR_ARG (an operator set out of range, no weights), EFF_ERR_LIMIT (more than 2 GB), EFF_ERR_IO,
+ *         EFF_ERR_NOMEM.
+ */
+EffStatus eff_onnx_write(const EffGraph *g, const char *path, const EffOnnxExport *options);
 
 /** Whose names a state dict uses. */
 typedef enum EffNaming {

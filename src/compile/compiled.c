@@ -54,6 +54,8 @@ EffStatus eff_compile_float(EffCompiled **out, const EffGraph *g)
     if (st != EFF_OK)
         return st;
     st = eff_lower_f32(&c->plan, g, true);
+    if (st == EFF_OK && g->labels != NULL)
+        st = eff_compiled_set_labels(c, eff_graph_labels(g));
     if (st != EFF_OK) {
         eff_compiled_free(c);
         return st;
@@ -234,6 +236,8 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         st = eff_tune(&tuning, g, reference, &ranges, choices, n_choices, &quiet, o);
     if (st == EFF_OK)
         st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices, &tuning);
+    if (st == EFF_OK && g->labels != NULL)
+        st = eff_compiled_set_labels(c, eff_graph_labels(g));
     if (st == EFF_OK && table != NULL)
         st = eff_table_check_types(table, g, &c->plan);
     if (st == EFF_OK)
@@ -259,22 +263,12 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
 
 EffStatus eff_compiled_set_labels(EffCompiled *c, const char *const *labels)
 {
+    char **copy;
     const size_t n = (size_t)c->plan.n_classes;
-    char **copy = eff_calloc(n, sizeof *copy);
-    if (copy == NULL)
-        return eff_fail_nomem(n * sizeof *copy, "labels");
-    for (size_t i = 0; i < n; i++) {
-        copy[i] = eff_strdup(labels[i]);
-        if (copy[i] == NULL) {
-            for (size_t k = 0; k < i; k++)
-                eff_free(copy[k]);
-            eff_free(copy);
-            return eff_fail_nomem(strlen(labels[i]), "a label");
-        }
-    }
-    for (size_t i = 0; c->plan.labels != NULL && i < n; i++)
-        eff_free(c->plan.labels[i]);
-    eff_free(c->plan.labels);
+    const EffStatus st = eff_labels_copy(&copy, labels, n);
+    if (st != EFF_OK)
+        return st;
+    eff_labels_free(c->plan.labels, n);
     c->plan.labels = copy;
     return EFF_OK;
 }

@@ -78,6 +78,7 @@ struct EffGraph {
     int n_classes;
     uint64_t n_params; /* trainable parameters, from before BatchNorms were folded; 0 until then */
     EffPreprocess pre;
+    char **labels; /* [n_classes], or NULL */
 };
 
 /* Limits that keep all size arithmetic inside 64 bits. */
@@ -95,6 +96,10 @@ void eff_graph_relink(EffGraph *g);
 /* Allocate n zeroed floats for a parameter. */
 EffStatus eff_param_alloc(EffParam *p, size_t n);
 void eff_param_free(EffParam *p);
+
+/* Copy n strings; eff_labels_free() frees them, and takes NULL too. */
+EffStatus eff_labels_copy(char ***out, const char *const *labels, size_t n);
+void eff_labels_free(char **labels, size_t n);
 
 size_t eff_shape_count(EffShape s);
 static inline bool eff_conv_is_depthwise(const EffConv *c)

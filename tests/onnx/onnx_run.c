@@ -3,7 +3,9 @@
  * What the importer makes of ONNX files, for the tests that compare it with others:
  *
  *     onnx_run net MODEL.onnx IN.f32 OUT.f32     a network on [size][size][3] floats; writes its logits
- *     onnx_run node FOLDER...                    ONNX node tests: model.onnx, test_data_set_*: input_*.pb, output_*.pb
+ *     onnx_run arch NAME SEED IN.f32 OUT.f32     a built network with random weights, without any ONNX: writes a
+ * picture [size][size][3] as its input, and the logits onnx_run node FOLDER...                    ONNX node tests:
+ * model.onnx, test_data_set_*: input_*.pb, output_*.pb
  *
  * For each folder a line comes out: "pass", "fail" or "skip", its name, and why.
  */
@@ -42,6 +44,53 @@ static int run_net(char **argv)
     st = eff_file_write_atomic(argv[2], out, (size_t)g->n_classes * sizeof *out);
     free(out);
     eff_free(in.data);
+    eff_reference_session_free(s);
+    eff_reference_free(r);
+    eff_graph_free(g);
+    return st != EFF_OK;
+}
+
+static int run_arch(char **argv)
+{
+    EffArch arch;
+    EffGraph *g = NULL;
+    EffReference *r = NULL;
+    EffReferenceSession *s = NULL;
+    uint8_t *pixels = NULL;
+    float *in = NULL, *out = NULL;
+    EffStatus st = eff_arch_find(&arch, argv[0]);
+    const uint64_t seed = strtoull(argv[1], NULL, 10);
+    const size_t n_pixels = st == EFF_OK ? (size_t)arch.pre.size * (size_t)arch.pre.size : 0;
+    if (st == EFF_OK)
+        st = eff_graph_build(&g, &arch);
+    if (st == EFF_OK)
+        st = eff_graph_randomize(g, seed);
+    if (st == EFF_OK)
+        st = eff_graph_optimize(g);
+    if (st == EFF_OK)
+        st = eff_reference_create(&r, g, NULL);
+    if (st == EFF_OK)
+        st = eff_reference_session_create(&s, r, 1);
+    if (st == EFF_OK) {
+        pixels = calloc(n_pixels, 3);
+        in = calloc(n_pixels * 3, sizeof *in);
+        out = calloc((size_t)arch.n_classes, sizeof *out);
+        if (pixels == NULL || in == NULL || out == NULL)
+            st = eff_fail_nomem(n_pixels * 3 * sizeof *in, "a picture");
+    }
+    if (st == EFF_OK) {
+        eff_synthetic_picture(pixels, arch.pre.size, seed); /* that of the weights: others are too loud for them */
+        eff_graph_normalize(g, in, pixels);
+        eff_reference_run(s, in, out);
+        st = eff_file_write_atomic(argv[2], in, n_pixels * 3 * sizeof *in);
+    }
+    if (st == EFF_OK)
+        st = eff_file_write_atomic(argv[3], out, (size_t)arch.n_classes * sizeof *out);
+    if (st != EFF_OK)
+        fprintf(stderr, "%s\n", eff_last_message());
+    free(pixels);
+    free(in);
+    free(out);
     eff_reference_session_free(s);
     eff_reference_free(r);
     eff_graph_free(g);
@@ -176,11 +225,13 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "net") == 0)
         return run_net(argv + 2);
+    if (argc == 6 && strcmp(argv[1], "arch") == 0)
+        return run_arch(argv + 2);
     if (argc >= 3 && strcmp(argv[1], "node") == 0) {
         for (int i = 2; i < argc; i++)
             run_case(argv[i]);
         return 0;
     }
-    fprintf(stderr, "onnx_run net MODEL IN OUT | onnx_run node FOLDER...\n");
+    fprintf(stderr, "onnx_run net MODEL IN OUT | onnx_run arch NAME SEED IN OUT | onnx_run node FOLDER...\n");
     return 1;
 }

@@ -3,9 +3,8 @@
  */
 #include "unit.h"
 
-#include "compile/lower.h"
-#include "format/plan.h"
 #include "onnx_fixture.h"
+#include "same_plan.h"
 
 #include <math.h>
 
@@ -35,19 +34,7 @@ static void same_plan(const char *name, int size)
     ok(eff_onnx_read(&back, file.data, file.n, "test.onnx", &options));
     free(file.data);
     ok(eff_graph_optimize(g));
-    EffPlan a = {0}, b = {0};
-    ok(eff_lower_f32(&a, g, true));
-    ok(eff_lower_f32(&b, back, true));
-    assert_int_equal(a.n_steps, b.n_steps);
-    assert_int_equal(a.n_tensors, b.n_tensors);
-    assert_int_equal(a.arena_bytes, b.arena_bytes);
-    assert_int_equal(a.data_bytes, b.data_bytes);
-    assert_memory_equal(a.steps, b.steps, (size_t)a.n_steps * sizeof *a.steps); /* names too */
-    assert_memory_equal(a.tensors, b.tensors, (size_t)a.n_tensors * sizeof *a.tensors);
-    assert_memory_equal(a.data, b.data, a.data_bytes);
-    assert_memory_equal(&a.pre, &b.pre, sizeof a.pre);
-    eff_plan_free(&a);
-    eff_plan_free(&b);
+    assert_same_plan(g, back);
     eff_graph_free(g);
     eff_graph_free(back);
 }

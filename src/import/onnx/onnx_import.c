@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "format/utf8.h"
 #include "import/onnx/onnx_lower.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@ static void tell(void *ctx, const char *name, const char *op, EffOnnxFate fate, 
 /* ---- Preprocessing ---- */
 
 /* "0.485,0.456,0.406": three numbers; false when that is not what the text says. */
-static bool three(EffWire text, float out[3])
+static bool three(EffWire text, double out[3])
 {
     char copy[128], *at = copy;
     const size_t n = eff_wire_size(text);
@@ -31,9 +32,9 @@ static bool three(EffWire text, float out[3])
         char *end;
         at += strspn(at, "[(, ");
         const double v = strtod(at, &end);
-        if (end == at || !(v >= -1e4 && v <= 1e4))
+        if (end == at || !(v >= -1e6 && v <= 1e6))
             return false;
-        out[c] = (float)v;
+        out[c] = v;
         at = end;
     }
     return true;
@@ -50,9 +51,29 @@ static const EffNode *normalizes_itself(const EffGraph *g)
     return NULL;
 }
 
+/* Crop and interpolation, where the model says something that can be. */
+static void set_resize(EffPreprocess *pre, const EffOnnxModel *m)
+{
+    char text[64], *end;
+    EffInterpolation kernel;
+    const EffWire wires[2] = {eff_onnx_metadata(m, "crop"), eff_onnx_metadata(m, "interpolation")};
+    for (int i = 0; i < 2; i++) {
+        const size_t n = eff_wire_size(wires[i]);
+        if (n == 0 || n >= sizeof text)
+            continue;
+        memcpy(text, wires[i].at, n);
+        text[n] = '\0';
+        const double crop = strtod(text, &end);
+        if (i == 0 && end != text && crop >= 1e-3 && crop <= 1)
+            pre->crop = crop;
+        else if (i == 1 && eff_interpolation_find(&kernel, text) == EFF_OK)
+            pre->interpolation = kernel;
+    }
+}
+
 static void set_preprocess(EffGraph *g, const EffOnnxModel *m, const EffPreprocess *given)
 {
-    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    static const double imagenet_mean[3] = {0.485, 0.456, 0.406}, imagenet_std[3] = {0.229, 0.224, 0.225};
     const int size = g->pre.size;
     if (given != NULL) {
         g->pre = *given;
@@ -60,32 +81,67 @@ static void set_preprocess(EffGraph *g, const EffOnnxModel *m, const EffPreproce
         return;
     }
     EffPreprocess pre = {.size = size, .crop = 0.875, .interpolation = EFF_INTERP_BICUBIC};
-    float scale = 255;
+    double mean[3], std[3], scale = 255;
     const EffNode *own = normalizes_itself(g);
-    memcpy(pre.mean, mean, sizeof mean);
-    memcpy(pre.std, std, sizeof std);
-    if (three(eff_onnx_metadata(m, "mean"), pre.mean) && three(eff_onnx_metadata(m, "std"), pre.std)) {
+    memcpy(mean, imagenet_mean, sizeof mean);
+    memcpy(std, imagenet_std, sizeof std);
+    if (three(eff_onnx_metadata(m, "mean"), mean) && three(eff_onnx_metadata(m, "std"), std)) {
         scale = 1;
         for (int c = 0; c < 3; c++) {
-            if (!(pre.std[c] > 0)) /* not a standard deviation: the defaults */
-                memcpy(pre.mean, mean, sizeof mean), memcpy(pre.std, std, sizeof std), scale = 255;
+            if (!(std[c] > 0)) /* not a standard deviation: the defaults */
+                memcpy(mean, imagenet_mean, sizeof mean), memcpy(std, imagenet_std, sizeof std), scale = 255;
         }
-        if (pre.mean[0] <= 1 && pre.mean[1] <= 1 && pre.mean[2] <= 1 && pre.std[0] <= 1)
+        if (mean[0] <= 1 && mean[1] <= 1 && mean[2] <= 1 && std[0] <= 1)
             scale = 255;
     } else if (own != NULL) {
         for (int c = 0; c < 3; c++) {
-            pre.mean[c] = 0;
-            pre.std[c] = 1;
+            mean[c] = 0;
+            std[c] = 1;
         }
         /* (x - 0.485) / 0.229 takes shares of 1; x / 255 and (x - 127) / 128 take bytes. */
         const EffBatchNorm *bn = &own->bn;
         scale = bn->gamma.data[0] >= 1 && bn->beta.data[0] > -3 ? 255 : 1;
     }
     for (int c = 0; c < 3; c++) {
-        pre.mean[c] *= scale;
-        pre.std[c] *= scale;
+        pre.mean[c] = (float)(mean[c] * scale);
+        pre.std[c] = (float)(std[c] * scale);
     }
+    set_resize(&pre, m);
     g->pre = pre;
+}
+
+/* ---- Labels ---- */
+
+/* A line a class; what is no such list is left alone, as all metadata is. */
+static EffStatus set_labels(EffGraph *g, const EffOnnxModel *m)
+{
+    const EffWire text = eff_onnx_metadata(m, "labels");
+    const size_t size = eff_wire_size(text), n_classes = (size_t)g->n_classes;
+    if (size == 0 || !eff_utf8_is_clean((const char *)text.at, size, true))
+        return EFF_OK;
+    const bool open = text.end[-1] != '\n'; /* the last line */
+    size_t n = open;
+    for (const uint8_t *at = text.at; at < text.end; at++)
+        n += *at == '\n';
+    if (n != n_classes)
+        return EFF_OK;
+    char *copy = eff_strndup((const char *)text.at, size);
+    const char **lines = eff_calloc(n, sizeof *lines);
+    EffStatus st = copy != NULL && lines != NULL ? EFF_OK : eff_fail_nomem(size, "labels");
+    char *at = copy;
+    for (size_t i = 0; st == EFF_OK && i < n; i++) {
+        const size_t length = strcspn(at, "\n");
+        lines[i] = at;
+        at[length] = '\0';
+        at += i + 1 < n ? length + 1 : 0;
+        for (char *p = (char *)(uintptr_t)lines[i]; *p != '\0'; p++)
+            *p = *p == '\r' || *p == '\t' ? ' ' : *p; /* a compiled model's labels are single lines */
+    }
+    if (st == EFF_OK)
+        st = eff_graph_set_labels(g, lines);
+    eff_free(copy);
+    eff_free(lines);
+    return st;
 }
 
 /* ---- What the executors can run ---- */
@@ -125,6 +181,8 @@ static EffStatus import(EffGraph **out, const uint8_t *data, size_t size, const 
     st = eff_onnx_lower(&g, &m, &lower);
     if (st == EFF_OK)
         set_preprocess(g, &m, options->pre);
+    if (st == EFF_OK)
+        st = set_labels(g, &m);
     eff_onnx_model_free(&m);
     if (st == EFF_OK && !options->keep_spelling) {
         st = eff_graph_optimize(g);
