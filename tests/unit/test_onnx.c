@@ -322,6 +322,28 @@ static void test_refusals(void **state)
     refused(&g, EFF_ERR_FORMAT, "twice");
 }
 
+static void count_blocked(void *ctx, const char *node, const char *op, const char *fate, const char *why)
+{
+    (void)node, (void)op, (void)why;
+    *(int *)ctx += strcmp(fate, "blocked") == 0;
+}
+
+/* Where all fates are asked for, what reads a blocked node is blocked too, beside a map as well. */
+static void test_blocked(void **state)
+{
+    (void)state;
+    int n = 0;
+    EffGraph *net = NULL;
+    Proto g = begin();
+    onnx_plain(&g, "GlobalAveragePool", "mean", "x", NULL, "m");
+    onnx_plain(&g, "Exp", "exp", "m", NULL, "e"); /* one number a channel, as a constant may have */
+    onnx_plain(&g, "Add", "sum", "m", "e", "y");
+    Proto file = end(&g);
+    const EffOnnxOptions options = {.fate = count_blocked, .ctx = &n};
+    assert_int_equal(read(&net, &file, &options), EFF_ERR_UNSUPPORTED);
+    assert_int_equal(n, 5); /* exp, sum, pool, flatten, fc */
+}
+
 /* Every cut is refused, and no allocation that fails is missed. */
 static EffStatus once(void *ctx)
 {
@@ -360,7 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_plan), cmocka_unit_test(test_spellings), cmocka_unit_test(test_affine),
         cmocka_unit_test(test_input),     cmocka_unit_test(test_pad),       cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_damage),    cmocka_unit_test(test_blocked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

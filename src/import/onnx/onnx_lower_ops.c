@@ -540,10 +540,13 @@ static EffStatus lower_pad(EffOnnxLowerer *l, const EffOnnxNode *node)
 
 EffStatus eff_onnx_lower_op(EffOnnxLowerer *l, const EffOnnxNode *node)
 {
-    bool any = false;
-    for (int i = 0; i < node->n_inputs; i++)
+    bool any = false, all = true;
+    for (int i = 0; i < node->n_inputs; i++) {
+        const EffOnnxTensor *t = tensor(l, node, i);
         any = any || source(l, node, i) >= 0;
-    if (!any)
+        all = all && (t == NULL || source(l, node, i) >= 0 || t->data != NULL || t->n == 0);
+    }
+    if (!any || !all) /* one is of a blocked node: neither a map nor a constant */
         return eff_fail(EFF_ERR_UNSUPPORTED, "its inputs are not supported either");
     if (eff_onnx_is(node, "Add"))
         return lower_pair(l, node, ADD);
