@@ -4,8 +4,10 @@
  * inputs coarsely; fine ones make the weights of that channel small beside the others of the row, whose largest sets
  * the row's step. With independent roundings the squared error of the output is
  *
- *     (sum over c of A[c] s[c]^2  +  sum over o of (max over c of |W[o][c]| s[c] / 127)^2 * sum over c of V[c] /
- * s[c]^2) / 12
+ *     (inputs + rows * spread) / 12
+ *     inputs = sum over c of A[c] s[c]^2
+ *     rows   = sum over o of (max over c of |W[o][c]| s[c] / 127)^2
+ *     spread = sum over c of V[c] / s[c]^2
  *
  * A[c] the squared weights of a channel, V[c] its variance. It is evaluated for steps s[c] = max(own[c], K g[c]), own
  * the step at which the channel's range just fits, for some shapes g and many K; the best is taken. Multiplying a

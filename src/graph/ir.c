@@ -27,16 +27,21 @@ void eff_param_free(EffParam *p)
     *p = (EffParam){0};
 }
 
-static void free_node(EffNode *node)
+void eff_node_free_params(EffNode *node)
 {
-    eff_free(node->name);
-    eff_free(node->module);
     eff_param_free(&node->conv.wgt);
     eff_param_free(&node->conv.bias);
     eff_param_free(&node->bn.gamma);
     eff_param_free(&node->bn.beta);
     eff_param_free(&node->bn.mean);
     eff_param_free(&node->bn.var);
+}
+
+static void free_node(EffNode *node)
+{
+    eff_free(node->name);
+    eff_free(node->module);
+    eff_node_free_params(node);
 }
 
 void eff_labels_free(char **labels, size_t n)

@@ -96,6 +96,8 @@ void eff_graph_relink(EffGraph *g);
 /* Allocate n zeroed floats for a parameter. */
 EffStatus eff_param_alloc(EffParam *p, size_t n);
 void eff_param_free(EffParam *p);
+/* All parameters of a node, which stays. */
+void eff_node_free_params(EffNode *node);
 
 /* Copy n strings; eff_labels_free() frees them, and takes NULL too. */
 EffStatus eff_labels_copy(char ***out, const char *const *labels, size_t n);

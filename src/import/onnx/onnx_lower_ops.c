@@ -44,23 +44,13 @@ static EffStatus not_finite(void)
     return eff_fail(EFF_ERR_FORMAT, "a weight that is not finite; train or export the model again");
 }
 
-static void free_params(EffNode *node)
-{
-    eff_param_free(&node->conv.wgt);
-    eff_param_free(&node->conv.bias);
-    eff_param_free(&node->bn.gamma);
-    eff_param_free(&node->bn.beta);
-    eff_param_free(&node->bn.mean);
-    eff_param_free(&node->bn.var);
-}
-
 /* Append a node, whose parameters become the graph's, with the output of ONNX node `from` in the axes given. */
 static EffStatus append(EffOnnxLowerer *l, const EffOnnxNode *from, EffNode *node, EffShape shape, const int axis[3])
 {
     char name[EFF_ONNX_MAX_NAME];
     if (shape.h < 1 || shape.w < 1 || shape.c < 1 || shape.h > EFF_PLAN_MAX_EXTENT || shape.w > EFF_PLAN_MAX_EXTENT ||
         shape.c > EFF_MAX_CHANNELS) {
-        free_params(node);
+        eff_node_free_params(node);
         return eff_fail(EFF_ERR_LIMIT, "a map of %dx%dx%d; at most %dx%dx%d", shape.h, shape.w, shape.c,
                         EFF_PLAN_MAX_EXTENT, EFF_PLAN_MAX_EXTENT, EFF_MAX_CHANNELS);
     }
@@ -68,7 +58,7 @@ static EffStatus append(EffOnnxLowerer *l, const EffOnnxNode *from, EffNode *nod
     int out;
     const EffStatus st = eff_graph_add_node(l->g, node, &out);
     if (st != EFF_OK) {
-        free_params(node);
+        eff_node_free_params(node);
         return st;
     }
     l->g->values[out].shape = shape;
@@ -156,7 +146,7 @@ static EffStatus lower_conv(EffOnnxLowerer *l, const EffOnnxNode *node)
     if (st == EFF_OK && bias != NULL)
         st = load(&n.conv.bias, bias);
     if (st != EFF_OK) {
-        free_params(&n);
+        eff_node_free_params(&n);
         return st;
     }
     return append(l, node, &n, (EffShape){(int)y->dims[2], (int)y->dims[3], (int)y->dims[1]}, nchw);
@@ -199,7 +189,7 @@ static EffStatus lower_matrix(EffOnnxLowerer *l, const EffOnnxNode *node, bool g
     if (st == EFF_OK && !(all_finite(n.conv.wgt.data, n.conv.wgt.n) && all_finite(n.conv.bias.data, n.conv.bias.n)))
         st = not_finite();
     if (st != EFF_OK) {
-        free_params(&n);
+        eff_node_free_params(&n);
         return st;
     }
     return append(l, node, &n, (EffShape){1, 1, (int)n_out}, (const int[3]){-1, -1, y->rank - 1});
@@ -246,7 +236,7 @@ static EffStatus lower_batchnorm(EffOnnxLowerer *l, const EffOnnxNode *node)
             st = eff_fail(EFF_ERR_FORMAT, "a variance that is not positive; train the model again");
     }
     if (st != EFF_OK) {
-        free_params(&n);
+        eff_node_free_params(&n);
         return st;
     }
     return append(l, node, &n, shape, s->axis);
@@ -296,7 +286,7 @@ static EffStatus lower_constant_pair(EffOnnxLowerer *l, const EffOnnxNode *node,
             st = eff_fail(EFF_ERR_FORMAT, "a constant that is not finite; export the model again");
     }
     if (st != EFF_OK) {
-        free_params(&n);
+        eff_node_free_params(&n);
         return st;
     }
     return append(l, node, &n, shape, s.axis);
@@ -367,7 +357,7 @@ static EffStatus lower_hard_sigmoid(EffOnnxLowerer *l, const EffOnnxNode *node)
             n.bn.beta.data[c] = i == 0 ? 3 : 0;
         }
         if (st != EFF_OK)
-            free_params(&n);
+            eff_node_free_params(&n);
         else
             st = append(l, node, &n, shape, s.axis);
         if (st != EFF_OK)
