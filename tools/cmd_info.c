@@ -60,7 +60,8 @@ static ExitCode print_network(const Args *a, const EffArch *arch, const EffGraph
     printf("input          %d x %d x %d\n", stats.input_size, stats.input_size, stats.in_channels);
     printf("classes        %d\n", stats.n_classes);
     print_preprocess(&arch->pre);
-    printf("padding        %s, BN epsilon %g\n", padding, (double)arch->bn_eps);
+    if (arch->bn_eps > 0) /* an ONNX model has them in its nodes */
+        printf("padding        %s, BN epsilon %g\n", padding, (double)arch->bn_eps);
     return output_flush(a);
 }
 

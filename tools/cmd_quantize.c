@@ -45,14 +45,11 @@ static char *output_path(const Args *a, const char *spec, bool int8)
     return path;
 }
 
-static EffStatus label_and_write(EffCompiled *c, const ModelSpec *spec, json_t *origin, const char *path)
+static EffStatus write_with_origin(EffCompiled *c, json_t *origin, const char *path)
 {
-    const char *const *labels = model_default_labels(spec->arch.n_classes);
     char *text = origin != NULL ? json_dumps(origin, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     EffStatus st = text != NULL ? eff_compiled_set_provenance(c, text) : eff_fail_nomem(256, "provenance");
     free(text);
-    if (st == EFF_OK && labels != NULL)
-        st = eff_compiled_set_labels(c, labels);
     return st == EFF_OK ? eff_compiled_write(c, path) : st;
 }
 
@@ -66,6 +63,7 @@ static const Option quantize_options[] = {
     {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
     {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
     {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
+    {"ranges", 0, "METHOD", "auto: without pictures far louder than all others; or minmax", COMPLETES_NOTHING},
     {"no-gptq", 0, NULL, "round the weights instead of choosing them by the pictures (quick)", COMPLETES_NOTHING},
     {"with-aim", 0, NULL, "move weights towards the float output before choosing integers", COMPLETES_NOTHING},
     {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
@@ -99,18 +97,42 @@ static json_t *number_or_null(double v)
     return isfinite(v) ? json_real(v) : json_null();
 }
 
-static json_t *promotion_json(const EffCompiled *c);
-
-static json_t *report_json(const EffCompiled *c, json_t *origin)
+/* Pictures that were cut off: {"picture": file, "node": where it is loudest, "times": how loud, "nodes": in how many}.
+ */
+static json_t *loud_json(const EffCompiled *c, const EffPictures *pictures)
 {
-    json_t *nodes = json_array();
-    const EffNodeReport *row;
-    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++)
-        json_array_append_new(nodes, json_pack("{s:s,s:s,s:o,s:f,s:s,s:o,s:o}", "name", row->name, "type", row->type,
-                                               "sqnr_db", number_or_null(row->sqnr_db), "cosine", row->cosine, "act",
-                                               row->act, "act_sqnr_db", number_or_null(row->act_sqnr_db),
-                                               "act_u8_sqnr_db", number_or_null(row->act_u8_sqnr_db)));
-    return json_pack("{s:O,s:o,s:o}", "provenance", origin, "nodes", nodes, "promotion", promotion_json(c));
+    json_t *list = json_array();
+    const EffLoudPicture *p;
+    for (size_t i = 0; (p = eff_compiled_loud(c, i)) != NULL; i++)
+        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:i}", "picture", pictures->name(pictures->ctx, p->picture),
+                                              "node", p->node, "times", p->times, "nodes", p->n_nodes));
+    return list;
+}
+
+static void print_loud(const EffCompiled *c, const EffPictures *pictures)
+{
+    enum { MOST = 10 };
+    const EffLoudPicture *p;
+    size_t n = 0;
+    while (eff_compiled_loud(c, n) != NULL)
+        n++;
+    if (n == 0)
+        return;
+    printf("\n%zu of %zu pictures are far louder than all others somewhere. What they drive beyond the others' range "
+           "is cut\n"
+           "off, so that the others keep their resolution; on pictures like these int8 can be wrong. Look at them. If "
+           "the\n"
+           "model is to see many like them, calibrate on more of them, or widen the nodes' ranges with --table.\n",
+           n, pictures->n);
+    printf("%-46s %9s  %s\n", "cut off", "times", "loudest in");
+    for (size_t i = 0; i < MOST && (p = eff_compiled_loud(c, i)) != NULL; i++) {
+        printf("%-46s %9.1f  %s", pictures->name(pictures->ctx, p->picture), p->times, p->node);
+        if (p->n_nodes > 1)
+            printf(" and %d others", p->n_nodes - 1);
+        putchar('\n');
+    }
+    if (n > MOST)
+        printf("and %zu more: see \"cut_off\" in the report\n", n - MOST);
 }
 
 /* The ranking, where one was asked for, and the table's nodes. */
@@ -130,6 +152,19 @@ static json_t *promotion_json(const EffCompiled *c)
                      s.n_held_back > 0 ? json_real(s.drop) : json_null(), "reached", s.reached, "ranking", nodes);
 }
 
+static json_t *report_json(const EffCompiled *c, const EffPictures *pictures, json_t *origin)
+{
+    json_t *nodes = json_array();
+    const EffNodeReport *row;
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++)
+        json_array_append_new(nodes, json_pack("{s:s,s:s,s:o,s:f,s:s,s:o,s:o}", "name", row->name, "type", row->type,
+                                               "sqnr_db", number_or_null(row->sqnr_db), "cosine", row->cosine, "act",
+                                               row->act, "act_sqnr_db", number_or_null(row->act_sqnr_db),
+                                               "act_u8_sqnr_db", number_or_null(row->act_u8_sqnr_db)));
+    return json_pack("{s:O,s:o,s:o,s:o}", "provenance", origin, "cut_off", loud_json(c, pictures), "nodes", nodes,
+                     "promotion", promotion_json(c));
+}
+
 static void print_promotion(const EffCompiled *c)
 {
     const EffNodeRank *rank;
@@ -146,11 +181,10 @@ static void warn_promotion(const EffCompiled *c, double wanted)
 {
     const EffPromotionSummary s = eff_compiled_promotion(c);
     if (s.n_held_back > 0 && !s.reached)
-        fprintf(
-            stderr,
-            "effnet quantize: --max-drop %g was not reached: %g points with %zu nodes of 16-bit inputs, %g without, "
-            "on %zu pictures; more of them gain nothing, or --int16-nodes is the limit\n",
-            wanted, s.drop, s.n_promoted, s.drop_before, s.n_held_back);
+        fprintf(stderr,
+                "effnet quantize: --max-drop %g was not reached: %g points with %zu nodes of 16-bit inputs, %g "
+                "without,\non %zu pictures; more of them gain nothing, or --int16-nodes is the limit\n",
+                wanted, s.drop, s.n_promoted, s.drop_before, s.n_held_back);
 }
 
 static void print_table(const EffCompiled *c)
@@ -227,11 +261,10 @@ static EffStatus read_table(const Args *a, char **out)
 }
 
 /* The .bin, the report and the table; once the first byte is written, Ctrl-C waits for the last. */
-static EffStatus write_all(const Args *a, EffCompiled *c, const ModelSpec *spec, json_t *origin, const json_t *report,
-                           const char *path)
+static EffStatus write_all(const Args *a, EffCompiled *c, json_t *origin, const json_t *report, const char *path)
 {
     EffStatus st = interrupt_seen() ? eff_fail(EFF_ERR_INTERRUPTED, "interrupted; nothing was written")
-                                    : label_and_write(c, spec, origin, path);
+                                    : write_with_origin(c, origin, path);
     if (st == EFF_OK)
         st = write_report(a, report, path);
     return st == EFF_OK ? write_table(a, eff_compiled_table(c), path) : st;
@@ -244,7 +277,7 @@ typedef struct Promote {
 } Promote;
 
 static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g, const Dataset *d, int n_views,
-                              int n_threads, const Promote *promote, const char *path)
+                              int n_threads, EffRangeMethod method, const Promote *promote, const char *path)
 {
     const Views views = {.d = d, .n_views = n_views, .pre = spec->arch.pre};
     const EffPictures pictures = views_pictures(&views);
@@ -254,6 +287,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
                                   .int16_nodes = (size_t)promote->n_nodes,
                                   .has_max_drop = promote->has_max_drop,
                                   .max_drop = promote->max_drop,
+                                  .ranges = method,
                                   .no_gptq = cli_flag(a, "no-gptq"),
                                   .with_aim = cli_flag(a, "with-aim"),
                                   .no_unit_search = cli_flag(a, "no-unit-search"),
@@ -272,10 +306,10 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
         st = provenance_make(&origin, spec, d, n_views, table);
     if (st == EFF_OK) {
         warn_promotion(c, promote->max_drop);
-        report = report_json(c, origin);
+        report = report_json(c, &pictures, origin);
     }
     if (st == EFF_OK)
-        st = write_all(a, c, spec, origin, report, path);
+        st = write_all(a, c, origin, report, path);
     ExitCode code = EXIT_OK;
     if (st != EFF_OK) {
         code = cli_fail(a, st);
@@ -286,6 +320,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
         if (!cli_flag(a, "quiet"))
             print_table(c);
         print_promotion(c);
+        print_loud(c, &pictures);
         printf("%s: int8, calibrated on %zu views of %zu pictures\n", path, pictures.n, d->n);
         code = output_flush(a);
     }
@@ -321,6 +356,12 @@ static ExitCode run_quantize(const Args *a)
     if (!cli_int(a, "images", 1, 1 << 30, &n_images) || !cli_int(a, "views", 1, 1000, &n_views) ||
         !cli_int(a, "threads", 1, 256, &n_threads) || !read_promote(a, &promote))
         return EXIT_USAGE;
+    EffRangeMethod method = EFF_RANGES_AUTO;
+    const char *ranges = cli_value(a, "ranges");
+    if (ranges != NULL && strcmp(ranges, "minmax") == 0)
+        method = EFF_RANGES_MINMAX;
+    else if (ranges != NULL && strcmp(ranges, "auto") != 0)
+        return cli_usage(a, "--ranges: '%s' is no method; use auto or minmax", ranges);
     if (a->n_words > 1)
         return cli_usage(a, "one MODEL at a time, but '%s' follows '%s'", a->words[1], a->words[0]);
     if (calib == NULL)
@@ -339,7 +380,7 @@ static ExitCode run_quantize(const Args *a)
     if (code == EXIT_OK)
         code = model_load_graph(a, &spec, &g);
     if (code == EXIT_OK)
-        code = quantize_with(a, &spec, g, &d, n_views, n_threads, &promote, path);
+        code = quantize_with(a, &spec, g, &d, n_views, n_threads, method, &promote, path);
     eff_graph_free(g);
     model_spec_free(&spec);
     dataset_free(&d);
@@ -391,7 +432,7 @@ static ExitCode run_compile(const Args *a)
         if (st == EFF_OK)
             st = provenance_make(&origin, &spec, NULL, 0, NULL);
         if (st == EFF_OK)
-            st = label_and_write(c, &spec, origin, path);
+            st = write_with_origin(c, origin, path);
         if (st != EFF_OK)
             code = cli_fail(a, st);
         else if (cli_flag(a, "json"))

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-const Command *const cli_commands[] = {&cmd_classify, &cmd_eval,    &cmd_perf,       &cmd_quantize,
-                                       &cmd_debug,    &cmd_compile, &cmd_info,       &cmd_pull,
-                                       &cmd_help,     &cmd_version, &cmd_completion, NULL};
+const Command *const cli_commands[] = {&cmd_classify, &cmd_eval,   &cmd_perf,    &cmd_quantize,   &cmd_debug,
+                                       &cmd_compile,  &cmd_export, &cmd_check,   &cmd_graph,      &cmd_info,
+                                       &cmd_pull,     &cmd_help,   &cmd_version, &cmd_completion, NULL};
 
 int main(int argc, char **argv)
 {

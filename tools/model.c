@@ -23,6 +23,8 @@ const Option model_options[] = {
     {"padding", 0, "P", "same (TensorFlow) or symmetric (PyTorch)", COMPLETES_NOTHING},
     {"bn-eps", 0, "E", "epsilon of BatchNorm (default 1e-5; 1e-3 with TensorFlow padding)", COMPLETES_NOTHING},
     {"labels", 0, "FILE", "names of the classes, a line each", COMPLETES_FILE},
+    {"input-shape", 0, "DIMS", "of an ONNX model with symbolic dimensions, such as 1,3,224,224", COMPLETES_NOTHING},
+    {"external-data", 0, NULL, "let an ONNX model read weights from other files of its folder", COMPLETES_NOTHING},
     {0}};
 
 const Option cpu_option[] = {
@@ -123,6 +125,12 @@ static bool starts_as_bin(const char *path)
     return eff_model_is_bin(head, n) != 0;
 }
 
+bool model_ends_as_onnx(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot != NULL && strcmp(dot, ".onnx") == 0;
+}
+
 static ExitCode find_file(const Args *a, const char *spec, ModelSpec *out)
 {
     if (strcmp(spec, "-") != 0 && !eff_is_file(spec))
@@ -132,6 +140,9 @@ static ExitCode find_file(const Args *a, const char *spec, ModelSpec *out)
         return cli_fail(a, eff_fail_nomem(strlen(spec), "a path"));
     out->is_bin = starts_as_bin(spec);
     if (out->is_bin)
+        return EXIT_OK;
+    out->is_onnx = model_ends_as_onnx(spec);
+    if (out->is_onnx)
         return EXIT_OK;
     const char *arch = cli_value(a, "arch");
     if (arch == NULL)
@@ -180,13 +191,103 @@ static void follow_naming(const Args *a, EffArch *arch, const EffWeights *w)
         arch->bn_eps = 1e-3f;
 }
 
+ExitCode model_onnx_options(const Args *a, EffOnnxOptions *out, EffPreprocess *pre)
+{
+    *out = (EffOnnxOptions){.external_data = has_flag(a, "external-data")};
+    static const char *const others[] = {"size", "in-channels", "num-classes", "padding", "bn-eps"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (has_flag(a, others[i]))
+            return cli_usage(a, "--%s is fixed in an ONNX model; leave it out", others[i]);
+    }
+    const char *at = has_flag(a, "input-shape") ? cli_value(a, "input-shape") : "";
+    while (*at != '\0') {
+        char *end;
+        const long long d = strtoll(at, &end, 10);
+        if (end == at || d < 1 || d > 65536 || out->n_dims == EFF_MAX_RANK || strchr(",x", *end) == NULL)
+            return cli_usage(a, "--input-shape '%s' is no list of sizes, such as 1,3,224,224",
+                             cli_value(a, "input-shape"));
+        out->input_shape[out->n_dims++] = d;
+        at = end + (*end != '\0');
+    }
+    static const char *const own[] = {"crop", "interpolation", "mean", "std", "arch"};
+    bool any = false;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        any = any || has_flag(a, own[i]);
+    if (!any)
+        return EXIT_OK;
+    /* Options build on the architecture's preprocessing, B0's without one: ImageNet's mean and std. */
+    EffArch arch;
+    const char *name = has_flag(a, "arch") ? cli_value(a, "arch") : "efficientnet-b0";
+    if (eff_arch_find(&arch, name) != EFF_OK)
+        return cli_usage(a, "%s", eff_last_message());
+    const ExitCode code = apply_options(a, &arch);
+    *pre = arch.pre;
+    out->pre = pre;
+    return code;
+}
+
+/* Weights of 1000 classes are taken for ImageNet's, where they bring no labels of their own. */
+static EffStatus label(EffGraph *g)
+{
+    EffGraphStats stats;
+    eff_graph_stats(g, &stats);
+    const char *const *labels = model_default_labels(stats.n_classes);
+    return labels != NULL && eff_graph_labels(g) == NULL ? eff_graph_set_labels(g, labels) : EFF_OK;
+}
+
+/* The network of an ONNX file; what it is goes to the spec's arch, for reports. */
+static ExitCode load_onnx(const Args *a, ModelSpec *spec, bool as_written, EffGraph **out)
+{
+    EffOnnxOptions options;
+    EffPreprocess pre;
+    EffGraphStats stats;
+    const ExitCode code = model_onnx_options(a, &options, &pre);
+    if (code != EXIT_OK)
+        return code;
+    options.keep_spelling = as_written;
+    EffGraph *g = NULL;
+    EffStatus st = eff_onnx_open(&g, spec->file, &options);
+    if (st == EFF_OK)
+        st = label(g);
+    if (st != EFF_OK) {
+        eff_graph_free(g);
+        return cli_fail(a, st);
+    }
+    *out = g;
+    eff_graph_stats(*out, &stats);
+    if (spec->arch.pre.size == stats.input_size) /* of the compiled model that it was made into */
+        eff_graph_set_preprocess(*out, &spec->arch.pre);
+    snprintf(spec->arch.name, sizeof spec->arch.name, "onnx");
+    spec->arch.pre = *eff_graph_preprocess(*out);
+    spec->arch.n_classes = stats.n_classes;
+    spec->arch.in_channels = stats.in_channels;
+    return EXIT_OK;
+}
+
 ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
+{
+    if (spec->is_onnx)
+        return load_onnx(a, spec, false, out);
+    const ExitCode code = model_load_as_written(a, spec, out);
+    if (code != EXIT_OK)
+        return code;
+    const EffStatus st = eff_graph_optimize(*out);
+    if (st == EFF_OK)
+        return EXIT_OK;
+    eff_graph_free(*out);
+    *out = NULL;
+    return cli_fail(a, st);
+}
+
+ExitCode model_load_as_written(const Args *a, ModelSpec *spec, EffGraph **out)
 {
     EffWeights *w = NULL;
     EffGraph *g = NULL;
     EffStatus st = EFF_OK;
     if (spec->is_bin)
         return cli_usage(a, "%s is compiled already; name its weights instead", spec->file);
+    if (spec->is_onnx)
+        return load_onnx(a, spec, true, out);
     if (spec->file == NULL) {
         const EffHubModel *hub = eff_hub_find(spec->arch.name);
         if (hub != NULL)
@@ -206,7 +307,7 @@ ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
     }
     eff_weights_free(w);
     if (st == EFF_OK)
-        st = eff_graph_optimize(g);
+        st = label(g);
     if (st != EFF_OK) {
         eff_graph_free(g);
         return cli_fail(a, st);
@@ -215,32 +316,42 @@ ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out)
     return EXIT_OK;
 }
 
-static EffStatus read_labels(Model *m, const char *path)
+void model_labels_free(char **labels, int n_classes)
+{
+    for (int i = 0; labels != NULL && i < n_classes; i++)
+        eff_free(labels[i]);
+    eff_free(labels);
+}
+
+EffStatus model_read_labels(char ***out, const char *path, int n_classes)
 {
     EffBytes bytes;
     EffStatus st = eff_file_read(&bytes, path, MAX_LABELS_BYTES);
     if (st != EFF_OK)
         return st;
-    const int n_classes = m->info->n_classes;
-    m->labels = eff_calloc((size_t)n_classes, sizeof *m->labels);
-    if (m->labels == NULL)
-        st = eff_fail_nomem((size_t)n_classes * sizeof *m->labels, "labels");
+    char **labels = eff_calloc((size_t)n_classes, sizeof *labels);
+    if (labels == NULL)
+        st = eff_fail_nomem((size_t)n_classes * sizeof *labels, "labels");
     int n = 0;
     for (size_t at = 0; at < bytes.size && st == EFF_OK; n++) {
         const uint8_t *end = memchr(bytes.data + at, '\n', bytes.size - at);
         const size_t length = end != NULL ? (size_t)(end - bytes.data) - at : bytes.size - at;
         if (n < n_classes) {
-            m->labels[n] = eff_strndup((const char *)bytes.data + at, length);
-            if (m->labels[n] == NULL)
+            labels[n] = eff_strndup((const char *)bytes.data + at, length);
+            if (labels[n] == NULL)
                 st = eff_fail_nomem(length, "a label");
             else
-                m->labels[n][strcspn(m->labels[n], "\r")] = '\0';
+                labels[n][strcspn(labels[n], "\r")] = '\0';
         }
         at += length + 1;
     }
     eff_free(bytes.data);
     if (st == EFF_OK && n != n_classes)
         st = eff_fail(EFF_ERR_FORMAT, "%s: %d labels for %d classes; give one line a class", path, n, n_classes);
+    if (st == EFF_OK)
+        *out = labels;
+    else
+        model_labels_free(labels, n_classes);
     return st;
 }
 
@@ -254,7 +365,7 @@ static ExitCode finish_open(Model *m, const Args *a, const char *title, EffStatu
             st = eff_fail_nomem(strlen(title), "a name");
     }
     if (st == EFF_OK && has_flag(a, "labels"))
-        st = read_labels(m, cli_value(a, "labels"));
+        st = model_read_labels(&m->labels, cli_value(a, "labels"), m->info->n_classes);
     if (st == EFF_OK)
         return EXIT_OK;
     model_close(m);
@@ -322,9 +433,8 @@ ExitCode model_open_bin(Model *out, const Args *a, const char *path)
 
 void model_close(Model *m)
 {
-    for (int i = 0; m->labels != NULL && i < m->info->n_classes; i++)
-        eff_free(m->labels[i]);
-    eff_free(m->labels);
+    if (m->labels != NULL)
+        model_labels_free(m->labels, m->info->n_classes);
     eff_model_close(m->model);
     eff_free(m->title);
     free(m->file);

@@ -31,11 +31,14 @@ typedef struct ModelSession {
 /* Whether a word on the command line means a model rather than a picture. */
 bool model_is_spec(const char *word);
 
+/* ONNX goes by the file's ending: a protobuf has no signature. */
+bool model_ends_as_onnx(const char *path);
+
 /* What MODEL or ARCH stands for. */
 typedef struct ModelSpec {
     EffArch arch; /* after the options; zeroed for a compiled model */
     char *file;   /* free(); weights or a .bin; NULL when there is none at hand */
-    bool is_bin;
+    bool is_bin, is_onnx;
 } ModelSpec;
 
 /*
@@ -47,6 +50,12 @@ void model_spec_free(ModelSpec *spec);
 
 /* The float network of a weights file, BatchNorm folded. Prints what is wrong. */
 ExitCode model_load_graph(const Args *a, ModelSpec *spec, EffGraph **out);
+/* The same before any pass. */
+ExitCode model_load_as_written(const Args *a, ModelSpec *spec, EffGraph **out);
+
+/* The options for reading an ONNX model: --input-shape, --external-data and those of the preprocessing. `pre` is where
+ * these are kept. Prints what is wrong. */
+ExitCode model_onnx_options(const Args *a, EffOnnxOptions *out, EffPreprocess *pre);
 
 /* Open a model. Prints what is wrong and returns an exit code. */
 ExitCode model_open(Model *out, const Args *a, const char *spec);
@@ -60,6 +69,10 @@ void model_close(Model *m);
 const char *model_label(const Model *m, int index, char *buffer);
 /* The names of all classes of ImageNet for models of 1000 classes; NULL for others. */
 const char *const *model_default_labels(int n_classes);
+
+/* Lines of a file, one a class. */
+EffStatus model_read_labels(char ***out, const char *path, int n_classes);
+void model_labels_free(char **labels, int n_classes);
 
 EffStatus model_session_create(ModelSession *out, const Model *m, int n_threads);
 void model_session_free(ModelSession *s);

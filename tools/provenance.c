@@ -72,6 +72,10 @@ static const char *text_of(const json_t *origin, const char *key)
 static ExitCode find_arch(const Args *a, EffArch *arch, const EffModelInfo *info, const json_t *origin)
 {
     const char *given = cli_value(a, "arch"), *name = given != NULL ? given : text_of(origin, "arch");
+    if (strcmp(name, "onnx") == 0) { /* its architecture is in the file */
+        *arch = (EffArch){.n_classes = info->n_classes, .in_channels = 3, .pre = info->pre};
+        return EXIT_OK;
+    }
     if (eff_arch_find(arch, name[0] != '\0' ? name : info->name) != EFF_OK)
         return cli_usage(a, "%s", eff_last_message());
     const json_t *eps = json_object_get(origin, "bn_eps"), *channels = json_object_get(origin, "in_channels");
@@ -109,7 +113,7 @@ static char *find_weights(const EffArch *arch, const char *bin, const char *want
     if (dir != NULL && eff_dir_list(&names, dir) == EFF_OK) {
         for (size_t i = 0; i < names.n && found == NULL; i++) {
             const char *dot = strrchr(names.items[i], '.');
-            if (dot == NULL || (strcmp(dot, ".pth") != 0 && strcmp(dot, ".pt") != 0))
+            if (dot == NULL || (strcmp(dot, ".pth") != 0 && strcmp(dot, ".pt") != 0 && strcmp(dot, ".onnx") != 0))
                 continue;
             char *file = eff_path_join(dir, names.items[i]);
             if (file != NULL && has_digest(file, wanted))
@@ -159,8 +163,10 @@ ExitCode provenance_load(const Args *a, const EffModelInfo *info, const char *bi
     ExitCode code = find_arch(a, &spec.arch, info, origin);
     if (code == EXIT_OK)
         code = choose_file(a, &spec.file, &spec.arch, origin, bin, given);
-    if (code == EXIT_OK)
+    if (code == EXIT_OK) {
+        spec.is_onnx = model_ends_as_onnx(spec.file);
         code = model_load_graph(a, &spec, out);
+    }
     if (code == EXIT_OK) {
         *file = spec.file;
         spec.file = NULL;

@@ -74,11 +74,18 @@ static EffStatus get(void *ctx, size_t i, uint8_t *pixels)
     return st == EFF_OK ? st : eff_fail_in(st, "%s", path);
 }
 
+static const char *name_of(void *ctx, size_t i)
+{
+    const Views *views = ctx;
+    return views->d->paths[i / (size_t)views->n_views];
+}
+
 EffPictures views_pictures(const Views *views)
 {
     return (EffPictures){.n = views->d->n * (size_t)views->n_views,
                          .n_sources = views->d->n,
                          .get = get,
+                         .name = name_of,
                          .ctx = (void *)(uintptr_t)views};
 }
 

@@ -100,12 +100,74 @@ void eff_graph_free(EffGraph *g);
 void eff_graph_stats(const EffGraph *g, EffGraphStats *out);
 const EffPreprocess *eff_graph_preprocess(const EffGraph *g);
 void eff_graph_set_preprocess(EffGraph *g, const EffPreprocess *pre);
+/** Names of the classes, [n_classes], borrowed; NULL without. They travel into compiled models and ONNX. */
+const char *const *eff_graph_labels(const EffGraph *g);
+/** Give them (copied). @return EFF_OK or EFF_ERR_NOMEM. */
+EffStatus eff_graph_set_labels(EffGraph *g, const char *const *labels);
 
 /**
  * Pixels [size][size][3] RGB to the float input of a network, [size][size][in_channels]: (v - mean) / std a channel. A
  * network of one channel takes the luma of ITU-R BT.601, with the first mean and std.
  */
 void eff_graph_normalize(const EffGraph *g, float *dst, const uint8_t *pixels);
+
+/** How to read an ONNX model. A zeroed struct gives the defaults. */
+typedef struct EffOnnxOptions {
+    int n_dims;               /**< of input_shape; 0: as the model declares it, one picture at a time */
+    int64_t input_shape[8];   /**< takes the place of symbolic dimensions: 1,3,H,W or 1,H,W,3 */
+    int external_data;        /**< 1: weights may lie in other files of the model's folder */
+    const EffPreprocess *pre; /**< how pictures are prepared (the size is the model's); NULL: ImageNet's mean and std,
+                                   bicubic, crop 0.875, or what the model's metadata says */
+    int keep_spelling;        /**< 1: the graph as written, before any pass */
+    /** Told what becomes of every node of the file, in order: "unused", "folded", "view", "lowered" or "blocked", and
+     *  why it is blocked. May be NULL; then reading ends at the first node that is blocked. */
+    void (*fate)(void *ctx, const char *node, const char *op, const char *fate, const char *why);
+    void *ctx;
+} EffOnnxOptions;
+
+/**
+ * Read an ONNX model, opset 7 to 23, as a network (doc/onnx.md): one picture in, logits out. All passes have run over
+ * it. Nodes keep their names.
+ *
+ * @param path  file of at most 2 GiB, or "-".
+ * @return EFF_OK (eff_graph_free), EFF_ERR_IO, EFF_ERR_FORMAT (damaged, or no ONNX), EFF_ERR_UNSUPPORTED (names the
+ *         node, its operator, the operator set, and what to do), EFF_ERR_VERSION, EFF_ERR_LIMIT, EFF_ERR_NOMEM.
+ */
+EffStatus eff_onnx_open(EffGraph **out, const char *path, const EffOnnxOptions *options);
+/** The same from memory; `name` is for messages, `data` is not kept. External data is refused. */
+EffStatus eff_onnx_read(EffGraph **out, const void *data, size_t size, const char *name, const EffOnnxOptions *options);
+
+enum { EFF_EXPORT_MIN_OPSET = 9, EFF_EXPORT_MAX_OPSET = 21, EFF_EXPORT_DEFAULT_OPSET = 13 };
+
+/** How to write an ONNX model. A zeroed struct gives the defaults. */
+typedef struct EffOnnxExport {
+    int opset;                 /**< operator set, EFF_EXPORT_MIN_OPSET to EFF_EXPORT_MAX_OPSET; 0 means 13 */
+    const char *const *labels; /**< [n_classes] UTF-8 without line ends, for the metadata; NULL: those that the network
+                                    has, if any */
+} EffOnnxExport;
+
+/** Sizes of a network as an ONNX model. */
+typedef struct EffOnnxSize {
+    int n_nodes;           /**< of ONNX: SiLU is two */
+    uint64_t params;       /**< trainable: weights, biases, BatchNorm scale and shift */
+    uint64_t initializers; /**< numbers in all initializers: BatchNorm statistics and the bounds of Clip too */
+    uint64_t file_bytes;
+    int opset, ir_version;
+} EffOnnxSize;
+
+/** What eff_onnx_write() would write. @return as that, without EFF_ERR_IO and EFF_ERR_LIMIT. */
+EffStatus eff_onnx_size(EffOnnxSize *out, const EffGraph *g, const EffOnnxExport *options);
+
+/**
+ * Write a network as an ONNX model, atomically: input "data" [1][in_channels][size][size], output "output"
+ * [1][n_classes], nodes under their names, BatchNorm as nodes unless the passes have folded it, TensorFlow's padding as
+ * explicit pads. The preprocessing goes into metadata_props. eff_onnx_open() of it gives the same plan.
+ *
+ * @param g  with weights, folded by eff_graph_optimize() or not.
+ * @return EFF_OK, EFF_ERR_ARG (an operator set out of range, no weights), EFF_ERR_LIMIT (more than 2 GB), EFF_ERR_IO,
+ *         EFF_ERR_NOMEM.
+ */
+EffStatus eff_onnx_write(const EffGraph *g, const char *path, const EffOnnxExport *options);
 
 /** Whose names a state dict uses. */
 typedef enum EffNaming {
@@ -138,6 +200,16 @@ void eff_synthetic_picture(uint8_t *pixels, int size, uint64_t seed);
 /** Run all passes: fold BatchNorm into the convolutions before it. The graph must have weights. @return EFF_OK,
  * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
+
+/** How eff_graph_draw() draws. */
+typedef enum EffDrawing {
+    EFF_DRAWING_DOT = 0, /**< a digraph for Graphviz */
+    EFF_DRAWING_SVG      /**< a picture: nodes from top to bottom, what skips nodes beside them */
+} EffDrawing;
+
+/** Draw a network: each node with its name, operator and shape. The caller frees *out with free().
+ * @return EFF_OK, EFF_ERR_NOMEM. */
+EffStatus eff_graph_draw(char **out, const EffGraph *g, EffDrawing how);
 
 /* ---- Float reference ------------------------------------------------------------------------------------------ */
 
@@ -182,7 +254,14 @@ typedef struct EffPictures {
      */
     EffStatus (*get)(void *ctx, size_t i, uint8_t *pixels);
     void *ctx;
+    const char *(*name)(void *ctx, size_t i); /**< of picture i, for messages and reports; NULL: it is numbered */
 } EffPictures;
+
+/** Which values a range covers. */
+typedef enum EffRangeMethod {
+    EFF_RANGES_AUTO = 0, /**< all, but those of pictures far louder than all others (eff_compiled_loud()) */
+    EFF_RANGES_MINMAX    /**< all */
+} EffRangeMethod;
 
 /** How to quantize. A zeroed struct gives the defaults. */
 typedef struct EffQuantizeOptions {
@@ -191,6 +270,7 @@ typedef struct EffQuantizeOptions {
     const char *table;      /**< text of a table (doc/table.md) whose ranges and types take the place of what is
                                  observed; NULL without. Of a complete one nothing is observed at all */
     const char *table_name; /**< of its file, for messages */
+    EffRangeMethod ranges;
     int no_gptq;            /**< 1: round the weights, do not choose them; then the next two do not matter */
     int with_aim;           /**< 1: first move the weights towards the float output on the quantized inputs */
     int no_unit_search;     /**< 1: depthwise weights keep the smallest unit that holds them */
@@ -232,6 +312,14 @@ typedef struct EffPromotionSummary {
     double drop_before, drop; /**< estimated, in points of agreement */
     int reached;              /**< 0: the drop is still above max_drop */
 } EffPromotionSummary;
+/** A calibration picture that is so much louder than the others in some nodes that it does not count in their ranges.
+ */
+typedef struct EffLoudPicture {
+    size_t picture;
+    const char *node; /**< where it is loudest */
+    double times;     /**< that node's largest magnitude on it, in multiples of what the loudest usual picture has */
+    int n_nodes;      /**< in which it is cut off */
+} EffLoudPicture;
 
 /** A compiled model before it is written, with the report of how it was made. */
 typedef struct EffCompiled EffCompiled;
@@ -266,6 +354,8 @@ const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
  * are the graph's. */
 const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i);
 EffPromotionSummary eff_compiled_promotion(const EffCompiled *c);
+/** Calibration pictures that were cut off somewhere, in their order; NULL past the end. Borrowed. */
+const EffLoudPicture *eff_compiled_loud(const EffCompiled *c, size_t i);
 /** The table of ranges and types that it was quantized with, as text (doc/table.md); NULL for a float model. Borrowed.
  */
 const char *eff_compiled_table(const EffCompiled *c);

@@ -180,6 +180,15 @@ bool eff_is_file(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool eff_plain_file_size(uint64_t *out, const char *path)
+{
+    struct stat info;
+    if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return false;
+    *out = (uint64_t)info.st_size;
+    return true;
+}
+
 EffStatus eff_strings_push(EffStrings *list, const char *text)
 {
     if ((list->n & (list->n - 1)) == 0) { /* grow at powers of two */

@@ -35,6 +35,8 @@ char *eff_path_join(const char *dir, const char *name);
 
 bool eff_is_dir(const char *path);
 bool eff_is_file(const char *path);
+/** Bytes of a regular file that is no symbolic link; false for anything else. */
+bool eff_plain_file_size(uint64_t *out, const char *path);
 
 /** A growing list of strings. */
 typedef struct EffStrings {

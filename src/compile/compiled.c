@@ -8,6 +8,7 @@
 #include "compile/promote.h"
 #include "compile/tune.h"
 #include "format/bin.h"
+#include "quant/loud.h"
 #include "quant/report.h"
 #include "quant/table.h"
 
@@ -22,6 +23,9 @@ struct EffCompiled {
     EffNodeReport *rows;
     size_t n_rows;
     EffPromotion promotion;
+    EffLoudPicture *loud;
+    char **loud_nodes; /* [n_loud] */
+    size_t n_loud;
     char *table; /* NULL for a float model */
 };
 
@@ -32,6 +36,10 @@ void eff_compiled_free(EffCompiled *c)
     eff_plan_free(&c->plan);
     eff_free(c->rows);
     eff_promotion_free(&c->promotion);
+    for (size_t i = 0; i < c->n_loud; i++)
+        eff_free(c->loud_nodes[i]);
+    eff_free(c->loud_nodes);
+    eff_free(c->loud);
     eff_free(c->table);
     eff_free(c);
 }
@@ -49,6 +57,8 @@ EffStatus eff_compile_float(EffCompiled **out, const EffGraph *g)
     if (st != EFF_OK)
         return st;
     st = eff_lower_f32(&c->plan, g, true);
+    if (st == EFF_OK && g->labels != NULL)
+        st = eff_compiled_set_labels(c, eff_graph_labels(g));
     if (st != EFF_OK) {
         eff_compiled_free(c);
         return st;
@@ -63,6 +73,12 @@ typedef struct Some {
     size_t n;
 } Some;
 
+static const char *name_some(void *ctx, size_t i)
+{
+    const Some *some = ctx;
+    return some->all->name(some->all->ctx, i * some->all->n / some->n);
+}
+
 static EffStatus get_some(void *ctx, size_t i, uint8_t *pixels)
 {
     const Some *some = ctx;
@@ -72,7 +88,7 @@ static EffStatus get_some(void *ctx, size_t i, uint8_t *pixels)
 static EffPictures take_some(Some *some, const EffPictures *all, size_t most)
 {
     *some = (Some){.all = all, .n = all->n < most ? all->n : most};
-    return (EffPictures){.n = some->n, .get = get_some, .ctx = some};
+    return (EffPictures){.n = some->n, .get = get_some, .ctx = some, .name = all->name != NULL ? name_some : NULL};
 }
 
 static const char *act_name(EffActKind kind)
@@ -129,12 +145,38 @@ static EffStatus measure(EffCompiled *c, const EffGraph *g, const EffReference *
     return st;
 }
 
+static EffStatus note_loud(EffCompiled *c, const EffGraph *g, const EffLoudness *l)
+{
+    int value = 0, n_nodes;
+    double times;
+    size_t n = 0;
+    for (size_t p = 0; p < l->n_pictures && l->n_cut > 0; p++)
+        n += eff_loudness_worst(l, p, &value, &n_nodes, &times);
+    if (n == 0)
+        return EFF_OK;
+    c->loud = eff_calloc(n, sizeof *c->loud);
+    c->loud_nodes = eff_calloc(n, sizeof *c->loud_nodes);
+    if (c->loud == NULL || c->loud_nodes == NULL)
+        return eff_fail_nomem(n * sizeof *c->loud, "the report");
+    for (size_t p = 0; p < l->n_pictures; p++) {
+        if (!eff_loudness_worst(l, p, &value, &n_nodes, &times))
+            continue;
+        char *name = eff_strdup(g->nodes[g->values[value].producer].name);
+        if (name == NULL)
+            return eff_fail_nomem(64, "the report");
+        c->loud_nodes[c->n_loud] = name;
+        c->loud[c->n_loud++] = (EffLoudPicture){.picture = p, .node = name, .times = times, .n_nodes = n_nodes};
+    }
+    return EFF_OK;
+}
+
 /* The ranges to lower with: observed and widened, or as the table says. `table` may be NULL. */
-static EffStatus find_ranges(EffRanges *out, const EffTable *table, const EffGraph *g, const EffReference *reference,
-                             const EffPictures *pictures, const EffQuantizeOptions *o)
+static EffStatus find_ranges(EffRanges *out, EffLoudness *loudness, const EffTable *table, const EffGraph *g,
+                             const EffReference *reference, const EffPictures *pictures, const EffQuantizeOptions *o)
 {
     const bool complete = table != NULL && eff_table_is_complete(table, g);
-    const EffStatus st = complete ? eff_ranges_create(out, g) : eff_observe_ranges(out, g, reference, pictures, o);
+    const EffStatus st =
+        complete ? eff_ranges_create(out, g) : eff_observe_ranges(out, loudness, g, reference, pictures, o);
     if (st != EFF_OK)
         return st;
     if (!complete)
@@ -142,6 +184,14 @@ static EffStatus find_ranges(EffRanges *out, const EffTable *table, const EffGra
     if (table != NULL)
         eff_table_apply(table, out, g);
     return eff_ranges_check(out, g);
+}
+
+static EffStatus migrate_on(EffTuning *tuning, const EffGraph *g, const EffReference *reference,
+                            const EffRanges *ranges, const EffPictures *pictures, const EffQuantizeOptions *o)
+{
+    Some some;
+    const EffPictures varied = take_some(&some, pictures, VARIANCE_PICTURES);
+    return eff_migrate(tuning, g, reference, ranges, &varied, o);
 }
 
 EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
@@ -153,15 +203,14 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         return eff_fail(EFF_ERR_ARG, "no pictures to calibrate on; name a folder that holds some");
     EffReference *reference = NULL;
     EffRanges ranges = {0};
+    EffLoudness loudness = {0};
     EffTable parsed = {0};
     const EffTable *table = NULL;
     EffTuning tuning = {0};
     EffCompiled *c = NULL;
     size_t n_choices = 0;
-    Some some;
-    const EffPictures part = take_some(&some, pictures, ACTIVATION_PICTURES);
-    Some more;
-    const EffPictures varied = take_some(&more, pictures, VARIANCE_PICTURES);
+    EffQuietPictures quiet_ones = {0};
+    EffPictures quiet;
     EffActChoice *choices = eff_calloc((size_t)g->n_nodes, sizeof *choices);
     EffStatus st = choices != NULL ? compiled_create(&c) : eff_fail_nomem((size_t)g->n_nodes, "activations");
     if (st == EFF_OK && o->table != NULL) {
@@ -171,8 +220,12 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_reference_create(&reference, g, NULL);
     if (st == EFF_OK)
-        st = find_ranges(&ranges, table, g, reference, pictures, o);
+        st = find_ranges(&ranges, &loudness, table, g, reference, pictures, o);
+    if (st == EFF_OK)
+        st = eff_quiet_pictures(&quiet, &quiet_ones, &loudness, pictures);
     if (st == EFF_OK) {
+        Some some;
+        const EffPictures part = take_some(&some, &quiet, ACTIVATION_PICTURES);
         n_choices = eff_find_activations(choices, g, &ranges);
         st = eff_choose_activations(choices, n_choices, g, reference, &part, o);
     }
@@ -181,23 +234,29 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_tuning_create(&tuning, g);
     if (st == EFF_OK && !o->no_migration)
-        st = eff_migrate(&tuning, g, reference, &ranges, &varied, o);
+        st = migrate_on(&tuning, g, reference, &ranges, &quiet, o);
     if (st == EFF_OK)
-        st = eff_promote(&c->promotion, &tuning, g, reference, &ranges, choices, n_choices, table, pictures, o);
+        st = eff_promote(&c->promotion, &tuning, g, reference, &ranges, choices, n_choices, table, &quiet, o);
     if (st == EFF_OK)
-        st = eff_tune(&tuning, g, reference, &ranges, choices, n_choices, pictures, o);
+        st = eff_tune(&tuning, g, reference, &ranges, choices, n_choices, &quiet, o);
     if (st == EFF_OK)
         st = eff_lower_int8(&c->plan, g, &ranges, choices, n_choices, &tuning);
+    if (st == EFF_OK && g->labels != NULL)
+        st = eff_compiled_set_labels(c, eff_graph_labels(g));
     if (st == EFF_OK && table != NULL)
         st = eff_table_check_types(table, g, &c->plan);
     if (st == EFF_OK)
         st = eff_table_write(&c->table, g, &ranges, choices, n_choices, &c->plan);
     if (st == EFF_OK)
-        st = measure(c, g, reference, pictures, o, choices, n_choices);
+        st = measure(c, g, reference, &quiet, o, choices, n_choices);
+    if (st == EFF_OK)
+        st = note_loud(c, g, &loudness);
     eff_tuning_free(&tuning, g);
     eff_free(choices);
     eff_table_free(&parsed);
     eff_ranges_free(&ranges);
+    eff_loudness_free(&loudness);
+    eff_free(quiet_ones.indices);
     eff_reference_free(reference);
     if (st != EFF_OK) {
         eff_compiled_free(c);
@@ -209,22 +268,12 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
 
 EffStatus eff_compiled_set_labels(EffCompiled *c, const char *const *labels)
 {
+    char **copy;
     const size_t n = (size_t)c->plan.n_classes;
-    char **copy = eff_calloc(n, sizeof *copy);
-    if (copy == NULL)
-        return eff_fail_nomem(n * sizeof *copy, "labels");
-    for (size_t i = 0; i < n; i++) {
-        copy[i] = eff_strdup(labels[i]);
-        if (copy[i] == NULL) {
-            for (size_t k = 0; k < i; k++)
-                eff_free(copy[k]);
-            eff_free(copy);
-            return eff_fail_nomem(strlen(labels[i]), "a label");
-        }
-    }
-    for (size_t i = 0; c->plan.labels != NULL && i < n; i++)
-        eff_free(c->plan.labels[i]);
-    eff_free(c->plan.labels);
+    const EffStatus st = eff_labels_copy(&copy, labels, n);
+    if (st != EFF_OK)
+        return st;
+    eff_labels_free(c->plan.labels, n);
     c->plan.labels = copy;
     return EFF_OK;
 }
@@ -272,6 +321,11 @@ const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i)
 EffPromotionSummary eff_compiled_promotion(const EffCompiled *c)
 {
     return c->promotion.summary;
+}
+
+const EffLoudPicture *eff_compiled_loud(const EffCompiled *c, size_t i)
+{
+    return i < c->n_loud ? &c->loud[i] : NULL;
 }
 
 const char *eff_compiled_table(const EffCompiled *c)

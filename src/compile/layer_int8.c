@@ -171,25 +171,45 @@ static int bits_of(const EffFixedPoint *y, size_t c)
     return y->frac_bits + (y->finer != NULL ? y->finer[c] : 0);
 }
 
+/*
+ * A channel so steep that one step of one input drives it through about the whole range is one bit: silent, or cut off
+ * (a loud picture's, see quant/loud.h). It must not make the unit coarse for all others, so it gets a unit that they
+ * can bear, and its slope is smaller by the factor that is returned: it is still silent, or cut off.
+ */
+static double flatten_steep(double *acc_min, double range)
+{
+    if (!(*acc_min * 128 > range) || !(range > 0))
+        return 1;
+    const double factor = *acc_min * 1024 / range;
+    *acc_min = range / 1024;
+    return factor;
+}
+
 EffStatus eff_int8_layer_to_s16(EffInt8Layer *l, EffFixedPoint *y, EffActKind act, EffActivation fn)
 {
     const size_t n = (size_t)l->conv->out_ch;
     EffRequantS16 *r = eff_calloc(n, sizeof *r);
     int16_t *mult = eff_calloc(n, sizeof *mult);
-    if (r == NULL || mult == NULL) {
+    double *steep = eff_calloc(n, sizeof *steep);
+    if (r == NULL || mult == NULL || steep == NULL) {
         eff_free(r);
+        eff_free(steep);
         eff_free(mult);
         return eff_fail_nomem(n * sizeof *r, "a layer");
     }
-    for (size_t o = 0; o < n; o++)
+    for (size_t o = 0; o < n; o++) {
         l->acc_min[o] = at_least(l->acc_min[o], eff_pow2(EFF_Y_BITS - bits_of(y, o)));
+        steep[o] = y->finer == NULL ? flatten_steep(&l->acc_min[o], y->range) : 1;
+    }
     l->step.out_kind = act != EFF_ACT_NONE ? EFF_OUT_ACT : EFF_OUT_S16;
     l->step.pre_shift = eff_requantize_s16(r, l->acc_min, y->finer, (int)n, &y->frac_bits);
     for (size_t o = 0; o < n; o++) {
         l->shift[o] = r[o].shift;
-        l->acc_unit[o] = r[o].acc_unit;
+        l->acc_unit[o] = r[o].acc_unit * steep[o];
+        l->acc_min[o] *= steep[o];
         mult[o] = r[o].mult;
     }
+    eff_free(steep);
     EffStatus st = add_s16(l, EFF_DATA_MULT, mult, n);
     if (st == EFF_OK)
         st = add_act(l, y->frac_bits, act, fn, y->range);

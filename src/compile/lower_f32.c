@@ -61,6 +61,9 @@ static EffStatus lower_node(EffPlan *plan, const EffGraph *g, const EffNode *nod
     if (node->op == EFF_OP_BATCHNORM)
         return eff_fail(EFF_ERR_UNSUPPORTED, "%s: a BatchNorm that no convolution precedes; only folded ones compile",
                         node->name);
+    if (node->op == EFF_OP_PAD)
+        return eff_fail(EFF_ERR_UNSUPPORTED, "%s: pads that no convolution follows; only those of one compile",
+                        node->name);
     const EffShape in = g->values[node->in[0]].shape, shape = g->values[node->out].shape;
     EffPlanStep step = {.op = ops[node->op],
                         .in = {tensors[node->in[0]], node->n_inputs > 1 ? tensors[node->in[1]] : EFF_PLAN_NONE},

@@ -77,6 +77,7 @@ static unsigned reader_kind(const Lower *l, const EffNode *node, int value)
     case EFF_OP_GLOBAL_AVGPOOL: return READ_POOL;
     case EFF_OP_MUL: return node->in[0] == value && !is_vector(g->values[value].shape) ? READ_GATED : READ_OTHER;
     case EFF_OP_ACT:
+    case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break;
     }
     return READ_OTHER;
@@ -369,7 +370,7 @@ static EffStatus emit_outputs(Lower *l, EffInt8Layer *layer, const Fused *f)
     } else {
         const EffActChoice *choice = find_choice(l, f->conv);
         const bool relu6 = act == EFF_ACTIVATION_RELU6;
-        const double range_before = (double)eff_range_abs(&l->ranges->values[f->conv->out]);
+        const double range_before = (double)eff_range_before(&l->ranges->values[f->conv->out], act);
         const double before = relu6 ? fmin(range_before, 6) : range_before;
         /* A staircase was chosen beside the rounding to u8, which 16-bit inputs are spared. */
         const bool fine = choice != NULL && choice->kind == EFF_ACT_STAIR && (reads & READ_WIDE);
@@ -637,7 +638,8 @@ static EffStatus lower_fc(Lower *l, const EffNode *node)
     const EffNode *last = act != NULL ? act : node;
     const Forms *in = &l->forms[node->in[0]];
     Forms *out = &l->forms[last->out];
-    const double before = (double)eff_range_abs(&l->ranges->values[node->out]);
+    const EffActivation fn = act != NULL ? act->act : EFF_ACTIVATION_NONE;
+    const double before = (double)eff_range_before(&l->ranges->values[node->out], fn);
     const bool sigmoid = act != NULL && act->act == EFF_ACTIVATION_SIGMOID;
     EffActKind kind = EFF_ACT_NONE;
     if (act != NULL && !sigmoid)
@@ -657,7 +659,7 @@ static EffStatus lower_fc(Lower *l, const EffNode *node)
     EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, sigmoid ? 11 : EFF_MAX_ACT_FRAC_BITS),
                        .range = before};
     if (st == EFF_OK)
-        st = eff_int8_layer_to_s16(&layer, &y, kind, act != NULL ? act->act : EFF_ACTIVATION_NONE);
+        st = eff_int8_layer_to_s16(&layer, &y, kind, fn);
     out->frac_bits = y.frac_bits;
     if (st == EFF_OK && sigmoid) {
         st = add_sigmoid(l, &layer.step, out->frac_bits, before);
@@ -775,6 +777,7 @@ static EffStatus lower_node(Lower *l, const EffNode *node)
     case EFF_OP_MUL: return lower_gate(l, node);
     case EFF_OP_ACT:
     case EFF_OP_ADD:
+    case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break;
     }
     return unsupported(node, "no int8 form of this operator here");

@@ -4,12 +4,16 @@
  * inputs coarsely; fine ones make the weights of that channel small beside the others of the row, whose largest sets
  * the row's step. With independent roundings the squared error of the output is
  *
- *     (sum over c of A[c] s[c]^2  +  sum over o of (max over c of |W[o][c]| s[c] / 127)^2 * sum over c of V[c] / s[c]^2) / 12
+ *     (inputs + rows * spread) / 12
+ *     inputs = sum over c of A[c] s[c]^2
+ *     rows   = sum over o of (max over c of |W[o][c]| s[c] / 127)^2
+ *     spread = sum over c of V[c] / s[c]^2
  *
- * A[c] the squared weights of a channel, V[c] its variance. It is evaluated for steps s[c] = max(own[c], K g[c]), own the
- * step at which the channel's range just fits, for some shapes g and many K; the best is taken. Multiplying a channel
- * by a constant and dividing its weights by it changes the optimum by just that constant, but for the shapes that look at
- * ranges alone. (SmoothQuant, Xiao et al., arXiv 2211.10438, section 4, is one shape at one K, and an exponent by hand.)
+ * A[c] the squared weights of a channel, V[c] its variance. It is evaluated for steps s[c] = max(own[c], K g[c]), own
+ * the step at which the channel's range just fits, for some shapes g and many K; the best is taken. Multiplying a
+ * channel by a constant and dividing its weights by it changes the optimum by just that constant, but for the shapes
+ * that look at ranges alone. (SmoothQuant, Xiao et al., arXiv 2211.10438, section 4, is one shape at one K, and an
+ * exponent by hand.)
  */
 #include "compile/migrate.h"
 #include "base/mem.h"
@@ -144,10 +148,10 @@ static double error_of(const Problem *p)
 static double shape_of(const Problem *p, int shape, size_t c)
 {
     switch (shape) {
-    case 0: return 1;                                     /* all alike */
-    case 1: return 1 / sqrt(p->power[c]);                 /* weights alike */
-    case 2: return sqrt(sqrt(p->var[c] / p->power[c]));   /* where both errors of a channel are alike */
-    default: return sqrt(p->own[c]);                      /* half way between the tensor's and the channel's range */
+    case 0: return 1;                                   /* all alike */
+    case 1: return 1 / sqrt(p->power[c]);               /* weights alike */
+    case 2: return sqrt(sqrt(p->var[c] / p->power[c])); /* where both errors of a channel are alike */
+    default: return sqrt(p->own[c]);                    /* half way between the tensor's and the channel's range */
     }
 }
 

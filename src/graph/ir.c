@@ -27,16 +27,44 @@ void eff_param_free(EffParam *p)
     *p = (EffParam){0};
 }
 
-static void free_node(EffNode *node)
+void eff_node_free_params(EffNode *node)
 {
-    eff_free(node->name);
-    eff_free(node->module);
     eff_param_free(&node->conv.wgt);
     eff_param_free(&node->conv.bias);
     eff_param_free(&node->bn.gamma);
     eff_param_free(&node->bn.beta);
     eff_param_free(&node->bn.mean);
     eff_param_free(&node->bn.var);
+}
+
+static void free_node(EffNode *node)
+{
+    eff_free(node->name);
+    eff_free(node->module);
+    eff_node_free_params(node);
+}
+
+void eff_labels_free(char **labels, size_t n)
+{
+    for (size_t i = 0; labels != NULL && i < n; i++)
+        eff_free(labels[i]);
+    eff_free(labels);
+}
+
+EffStatus eff_labels_copy(char ***out, const char *const *labels, size_t n)
+{
+    char **copy = eff_calloc(n, sizeof *copy);
+    for (size_t i = 0; copy != NULL && i < n; i++) {
+        copy[i] = eff_strdup(labels[i]);
+        if (copy[i] == NULL) {
+            eff_labels_free(copy, n);
+            copy = NULL;
+        }
+    }
+    if (copy == NULL)
+        return eff_fail_nomem(n * sizeof *copy, "labels");
+    *out = copy;
+    return EFF_OK;
 }
 
 void eff_graph_free(EffGraph *g)
@@ -47,6 +75,7 @@ void eff_graph_free(EffGraph *g)
         free_node(&g->nodes[i]);
     eff_free(g->nodes);
     eff_free(g->values);
+    eff_labels_free(g->labels, (size_t)g->n_classes);
     eff_free(g->name);
     eff_free(g);
 }
@@ -149,4 +178,20 @@ const EffPreprocess *eff_graph_preprocess(const EffGraph *g)
 void eff_graph_set_preprocess(EffGraph *g, const EffPreprocess *pre)
 {
     g->pre = *pre;
+}
+
+const char *const *eff_graph_labels(const EffGraph *g)
+{
+    return (const char *const *)g->labels;
+}
+
+EffStatus eff_graph_set_labels(EffGraph *g, const char *const *labels)
+{
+    char **copy;
+    const EffStatus st = eff_labels_copy(&copy, labels, (size_t)g->n_classes);
+    if (st != EFF_OK)
+        return st;
+    eff_labels_free(g->labels, (size_t)g->n_classes);
+    g->labels = copy;
+    return EFF_OK;
 }

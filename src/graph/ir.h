@@ -21,7 +21,8 @@ typedef enum EffOp {
     EFF_OP_ACT,            /* in[0] */
     EFF_OP_GLOBAL_AVGPOOL, /* in[0] -> [1][1][c] */
     EFF_OP_ADD,            /* in[0] + in[1], equal shapes */
-    EFF_OP_MUL             /* in[0] * in[1], in[1] is [1][1][c] */
+    EFF_OP_MUL,            /* in[0] * in[1], in[1] is [1][1][c] */
+    EFF_OP_PAD             /* in[0] with the pads of `conv` around it, zeros; until fold_pad, nothing runs it */
 } EffOp;
 
 typedef struct EffShape {
@@ -77,6 +78,7 @@ struct EffGraph {
     int n_classes;
     uint64_t n_params; /* trainable parameters, from before BatchNorms were folded; 0 until then */
     EffPreprocess pre;
+    char **labels; /* [n_classes], or NULL */
 };
 
 /* Limits that keep all size arithmetic inside 64 bits. */
@@ -94,6 +96,12 @@ void eff_graph_relink(EffGraph *g);
 /* Allocate n zeroed floats for a parameter. */
 EffStatus eff_param_alloc(EffParam *p, size_t n);
 void eff_param_free(EffParam *p);
+/* All parameters of a node, which stays. */
+void eff_node_free_params(EffNode *node);
+
+/* Copy n strings; eff_labels_free() frees them, and takes NULL too. */
+EffStatus eff_labels_copy(char ***out, const char *const *labels, size_t n);
+void eff_labels_free(char **labels, size_t n);
 
 size_t eff_shape_count(EffShape s);
 static inline bool eff_conv_is_depthwise(const EffConv *c)
@@ -110,6 +118,11 @@ static inline bool eff_conv_is_pointwise(const EffConv *c)
 EffStatus eff_graph_infer_shapes(EffGraph *g);
 
 /* Passes: graph -> graph, each keeps the float output. eff_graph_optimize() runs them all. */
+EffStatus eff_pass_drop_dead(EffGraph *g);
+EffStatus eff_pass_recognize_act(EffGraph *g);
+EffStatus eff_pass_fold_pad(EffGraph *g);
+EffStatus eff_pass_absorb_input(EffGraph *g); /* changes the preprocessing instead */
 EffStatus eff_pass_fold_batchnorm(EffGraph *g);
+EffStatus eff_pass_fold_affine(EffGraph *g);
 
 #endif

@@ -133,6 +133,9 @@ EffStatus eff_reference_create(EffReference **out, const EffGraph *g, const char
             .op = node->op, .in = g->values[node->in[0]].shape, .out = g->values[node->out].shape, .act = node->act};
         if (node->op == EFF_OP_BATCHNORM)
             st = eff_fail(EFF_ERR_ARG, "%s: fold BatchNorm first (eff_graph_optimize)", node->name);
+        if (node->op == EFF_OP_PAD)
+            st = eff_fail(EFF_ERR_UNSUPPORTED, "%s: pads that no convolution follows; only those of one run",
+                          node->name);
         if (node->op == EFF_OP_CONV)
             st = prepare_conv(r, s, node);
     }
@@ -207,6 +210,7 @@ static void run_step(EffReferenceSession *session, const Step *s, float *dst, co
     case EFF_OP_ACT: eff_act_f32(k, s->act, dst, src, n, pool); break;
     case EFF_OP_ADD: eff_add_f32(k, dst, src, src2, n, pool); break;
     case EFF_OP_MUL: eff_gate_f32(k, dst, src, src2, n / n_ch, n_ch, pool); break;
+    case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break; /* refused by eff_reference_create() */
     }
 }

@@ -46,6 +46,11 @@ EffStatus eff_graph_infer_shapes(EffGraph *g)
             *out = a;
             break;
         case EFF_OP_ACT: *out = a; break;
+        case EFF_OP_PAD:
+            *out = (EffShape){.h = a.h + node->conv.pad_top + node->conv.pad_bottom,
+                              .w = a.w + node->conv.pad_left + node->conv.pad_right,
+                              .c = a.c};
+            break;
         case EFF_OP_GLOBAL_AVGPOOL: *out = (EffShape){1, 1, a.c}; break;
         case EFF_OP_ADD:
         case EFF_OP_MUL: {

@@ -40,7 +40,7 @@ typedef struct Job {
 static EffStatus make_forms(Forms *f, const EffActChoice *choice)
 {
     const EffActFn fn = choice->fn == EFF_ACTIVATION_SILU ? EFF_FN_SILU : EFF_FN_HARD_SWISH;
-    const double range = (double)eff_range_abs(choice->in), out = (double)eff_range_abs(choice->out);
+    const double range = (double)eff_range_before(choice->in, choice->fn), out = (double)eff_range_abs(choice->out);
     f->frac_bits = eff_choose_frac_bits(range, EFF_MAX_ACT_FRAC_BITS);
     f->post_shift = eff_choose_post_shift(out, f->frac_bits);
     const int y_max = (int)eff_round_clamp(1.25 * range * eff_pow2(f->frac_bits), 1, 32767);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "base/threads.h"
+#include "quant/loud.h"
 #include "quant/slots.h"
 
 #include <math.h>
@@ -101,6 +102,23 @@ float eff_range_abs(const EffRange *r)
     return fmaxf(-eff_range_min(r), eff_range_max(r));
 }
 
+/* Swish is -7e-5 here. Of all such limits it is the largest that still leaves ten fraction bits and a table of knots a
+ * quarter apart. */
+#define SILENT 12.0f
+
+float eff_range_before(const EffRange *r, EffActivation act)
+{
+    const float low = -eff_range_min(r), high = eff_range_max(r);
+    switch (act) {
+    case EFF_ACTIVATION_SILU: return fmaxf(high, fminf(low, SILENT));
+    case EFF_ACTIVATION_RELU:
+    case EFF_ACTIVATION_RELU6:
+    case EFF_ACTIVATION_HSWISH: return fmaxf(high, fminf(low, 4));
+    case EFF_ACTIVATION_SIGMOID: return fminf(fmaxf(low, high), SILENT);
+    default: return fmaxf(low, high);
+    }
+}
+
 EffStatus eff_ranges_create(EffRanges *out, const EffGraph *g)
 {
     EffRanges r = {.n_values = g->n_values};
@@ -163,20 +181,29 @@ EffStatus eff_ranges_check(const EffRanges *r, const EffGraph *g)
 typedef struct RangeSlot {
     EffRunSlot run;
     EffRanges ranges;
+    float *now;         /* [2][most channels]: minima and maxima of the node at hand */
+    float *most;        /* [n_values] of the picture at hand, in the loudness */
+    const uint8_t *cut; /* [n_values] of the picture at hand */
+    const EffActivation *acts;
     int bad_node; /* first whose output is not finite; -1 */
 } RangeSlot;
 
 typedef struct RangeJob {
     RangeSlot *slots;
     const EffGraph *g;
+    const EffPictures *pictures;
+    EffLoudness *loudness;
+    EffActivation *acts; /* [n_values]: what reads the value, where nothing else does */
 } RangeJob;
 
 static void note_range(void *ctx, int node, EffShape shape, const float *data)
 {
     RangeSlot *slot = ctx;
-    const EffRange *r = &slot->ranges.values[slot->run.g->nodes[node].out];
+    const int value = slot->run.g->nodes[node].out;
+    const EffRange *r = &slot->ranges.values[value];
     const size_t n = (size_t)shape.h * (size_t)shape.w;
-    float *restrict min = r->min, *restrict max = r->max;
+    float *restrict min = slot->now, *restrict max = slot->now + shape.c;
+    memset(slot->now, 0, 2 * (size_t)shape.c * sizeof *slot->now);
     for (size_t p = 0; p < n; p++, data += shape.c) {
         for (int c = 0; c < shape.c; c++) {
             min[c] = data[c] < min[c] ? data[c] : min[c];
@@ -188,37 +215,77 @@ static void note_range(void *ctx, int node, EffShape shape, const float *data)
         if (!(fabsf(min[c]) <= 3e38f && fabsf(max[c]) <= 3e38f) && slot->bad_node < 0)
             slot->bad_node = node;
     }
+    /* A channel far left of swish on every picture is not loud: nothing of it is left behind the swish. */
+    slot->most[value] = eff_range_before(&(EffRange){.min = min, .max = max, .c = shape.c}, slot->acts[value]);
+    for (int c = 0; c < shape.c && !slot->cut[value]; c++) {
+        r->min[c] = min[c] < r->min[c] ? min[c] : r->min[c];
+        r->max[c] = max[c] > r->max[c] ? max[c] : r->max[c];
+    }
 }
 
 static EffStatus observe_picture(void *ctx, size_t picture, int worker, const uint8_t *pixels)
 {
     RangeJob *job = ctx;
     RangeSlot *slot = &job->slots[worker];
+    slot->most = job->loudness->most + picture * (size_t)job->g->n_values;
+    slot->cut = job->loudness->cut + picture * (size_t)job->g->n_values;
     eff_run_slot_run(&slot->run, pixels, note_range, slot);
     for (int i = 0; i < job->g->n_classes; i++) {
         if (!isfinite(slot->run.logits[i]) && slot->bad_node < 0)
             slot->bad_node = job->g->n_nodes - 1;
     }
-    if (slot->bad_node >= 0)
-        return eff_fail(EFF_ERR_FORMAT, "%s: not finite on picture %zu; are these the right weights and --arch?",
-                        job->g->nodes[slot->bad_node].name, picture);
+    if (slot->bad_node < 0)
+        return EFF_OK;
+    char number[32];
+    snprintf(number, sizeof number, "picture %zu", picture);
+    const char *name = job->pictures->name != NULL ? job->pictures->name(job->pictures->ctx, picture) : number;
+    return eff_fail(EFF_ERR_FORMAT, "%s: not finite on %s; are these the right weights and --arch?",
+                    job->g->nodes[slot->bad_node].name, name);
+}
+
+static int most_channels(const EffGraph *g)
+{
+    int most = 0;
+    for (int v = 0; v < g->n_values; v++)
+        most = g->values[v].shape.c > most ? g->values[v].shape.c : most;
+    return most;
+}
+
+static EffStatus find_acts(EffActivation **out, const EffGraph *g)
+{
+    EffActivation *acts = eff_calloc((size_t)g->n_values, sizeof *acts);
+    if (acts == NULL)
+        return eff_fail_nomem((size_t)g->n_values * sizeof *acts, "calibration");
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].op == EFF_OP_ACT && g->values[g->nodes[i].in[0]].n_consumers == 1)
+            acts[g->nodes[i].in[0]] = g->nodes[i].act;
+    }
+    *out = acts;
     return EFF_OK;
 }
 
-EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReference *reference,
-                             const EffPictures *pictures, const EffQuantizeOptions *options)
+/* One pass over the pictures; what `loudness` cuts off is left out of the ranges. */
+static EffStatus observe(EffRanges *out, EffLoudness *loudness, const EffGraph *g, const EffReference *reference,
+                         const EffPictures *pictures, const EffQuantizeOptions *options)
 {
     const size_t n_slots = eff_run_slot_count(options);
-    RangeJob job = {.g = g};
-    EffStatus st = EFF_OK;
+    RangeJob job = {.g = g, .pictures = pictures, .loudness = loudness};
+    EffStatus st = find_acts(&job.acts, g);
     job.slots = eff_calloc(n_slots, sizeof *job.slots);
-    if (job.slots == NULL)
+    if (job.slots == NULL || st != EFF_OK) {
+        eff_free(job.acts);
+        eff_free(job.slots);
         return eff_fail_nomem(n_slots * sizeof *job.slots, "calibration");
+    }
     for (size_t i = 0; i < n_slots && st == EFF_OK; i++) {
         RangeSlot *slot = &job.slots[i];
         slot->bad_node = -1;
+        slot->acts = job.acts;
         if ((st = eff_ranges_create(&slot->ranges, g)) == EFF_OK)
             st = eff_run_slot_create(&slot->run, g, reference);
+        slot->now = eff_calloc(2 * (size_t)most_channels(g), sizeof *slot->now);
+        if (slot->now == NULL && st == EFF_OK)
+            st = eff_fail_nomem(2 * (size_t)most_channels(g) * sizeof *slot->now, "calibration");
     }
     if (st == EFF_OK)
         st = eff_each_picture(pictures, options, "observing ranges", g->pre.size, observe_picture, NULL, &job);
@@ -239,7 +306,33 @@ EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReferen
     for (size_t i = 0; i < n_slots; i++) {
         eff_run_slot_free(&job.slots[i].run);
         eff_ranges_free(&job.slots[i].ranges);
+        eff_free(job.slots[i].now);
     }
     eff_free(job.slots);
+    eff_free(job.acts);
     return st;
+}
+
+EffStatus eff_observe_ranges(EffRanges *out, EffLoudness *loudness, const EffGraph *g, const EffReference *reference,
+                             const EffPictures *pictures, const EffQuantizeOptions *options)
+{
+    EffLoudness own = {0};
+    EffRanges ranges = {0};
+    EffStatus st = eff_loudness_create(&own, pictures->n, g->n_values);
+    if (st == EFF_OK)
+        st = observe(&ranges, &own, g, reference, pictures, options);
+    if (st == EFF_OK && options->ranges != EFF_RANGES_MINMAX)
+        st = eff_loudness_judge(&own, g);
+    if (st == EFF_OK && own.n_cut > 0) { /* seldom: what the channels do without those pictures takes another pass */
+        eff_ranges_free(&ranges);
+        st = observe(&ranges, &own, g, reference, pictures, options);
+    }
+    if (st != EFF_OK) {
+        eff_ranges_free(&ranges);
+        eff_loudness_free(&own);
+        return st;
+    }
+    *out = ranges;
+    *loudness = own;
+    return EFF_OK;
 }

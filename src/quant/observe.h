@@ -17,6 +17,8 @@ typedef struct EffRange {
     int c;
 } EffRange;
 
+typedef struct EffLoudness EffLoudness; /* quant/loud.h */
+
 typedef struct EffRanges {
     EffRange *values; /* [n_values]; c = 0 for values that no node computes */
     int n_values;
@@ -37,13 +39,19 @@ float eff_range_min(const EffRange *r);
 float eff_range_max(const EffRange *r);
 /* Largest magnitude over all channels. */
 float eff_range_abs(const EffRange *r);
+/*
+ * Largest magnitude before an activation that makes a difference after it: swish is all but silent left of -12, and a
+ * channel that a large negative bias keeps silent must not take fraction bits from the others.
+ */
+float eff_range_before(const EffRange *r, EffActivation act);
 
 /*
- * Run the network over all pictures and note the ranges of every value. The graph is folded, its activations not fused.
- * @return EFF_OK (eff_ranges_free), what the picture source returned, EFF_ERR_FORMAT for values that are not finite,
- *         EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED.
+ * Run the network over all pictures and note the ranges of every value, without the pictures that are too loud for it
+ * (a second run, where there are some). The graph is folded, its activations not fused.
+ * @return EFF_OK (eff_ranges_free, eff_loudness_free), what the picture source returned, EFF_ERR_FORMAT for values that
+ * are not finite, EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED.
  */
-EffStatus eff_observe_ranges(EffRanges *out, const EffGraph *g, const EffReference *reference,
+EffStatus eff_observe_ranges(EffRanges *out, EffLoudness *loudness, const EffGraph *g, const EffReference *reference,
                              const EffPictures *pictures, const EffQuantizeOptions *options);
 /*
  * Widen all ranges for what the pictures did not show: by 1.15 + 1 / sqrt(n_sources), n_sources the number of different

@@ -68,7 +68,7 @@ def run(case, effnet):
         work.mkdir()
         for line in case["setup"]:
             subprocess.run(["sh", "-c", line], cwd=work, env=env, check=True)
-        done = subprocess.run(["sh", "-c", case["command"]], cwd=work, env=env, capture_output=True, timeout=120,
+        done = subprocess.run(["sh", "-c", case["command"]], cwd=work, env=env, capture_output=True, timeout=600,
                               stdin=subprocess.DEVNULL)
         return done.returncode, normalize(done.stdout.decode(), tmp), normalize(done.stderr.decode(), tmp)
 

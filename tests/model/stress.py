@@ -30,9 +30,9 @@ import zipfile
 SKIPPED = 77
 B0 = ["--arch", "efficientnet-b0", "--num-classes", "10", "--size", "64", "--crop", "1.0", "--interpolation", "bilinear"]
 LITE0 = ["--arch", "efficientnet-lite0", "--size", "128", "--padding", "same", "--bn-eps", "1e-3"]
-RARE_GAIN = 2.0 ** 12
+RARE_GAIN = 2.0 ** 17
 # Largest cost in dB that is accepted.
-LIMITS = {"quiet first": 1, "rescaled": 1, "outliers": 1, "tiny and huge": 1}
+LIMITS = {"quiet first": 1, "rescaled": 1, "outliers": 1, "tiny and huge": 1, "rare": 6}
 
 Tensor = collections.namedtuple("Tensor", "shape values")
 

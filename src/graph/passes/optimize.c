@@ -9,10 +9,18 @@ EffStatus eff_graph_optimize(EffGraph *g)
         if (g->nodes[i].op == EFF_OP_CONV && g->nodes[i].conv.wgt.data == NULL)
             return eff_fail(EFF_ERR_ARG, "%s: the network has no weights yet; load some first", g->nodes[i].name);
     }
-    if (g->n_params == 0) {
+    static EffStatus (*const before[])(EffGraph *) = {eff_pass_drop_dead, eff_pass_recognize_act, eff_pass_fold_pad,
+                                                      eff_pass_absorb_input};
+    static EffStatus (*const after[])(EffGraph *) = {eff_pass_fold_batchnorm, eff_pass_fold_affine};
+    EffStatus st = EFF_OK;
+    for (size_t i = 0; i < EFF_COUNT(before) && st == EFF_OK; i++)
+        st = before[i](g);
+    if (st == EFF_OK && g->n_params == 0) {
         EffGraphStats stats;
         eff_graph_stats(g, &stats);
         g->n_params = stats.params;
     }
-    return eff_pass_fold_batchnorm(g);
+    for (size_t i = 0; i < EFF_COUNT(after) && st == EFF_OK; i++)
+        st = after[i](g);
+    return st;
 }
