@@ -25,14 +25,9 @@ enum {
 
 /*
  * Damping, as a share of the mean of the moments' diagonal. Few samples for many inputs say little about directions in
- * which the inputs hardly move: more damping there. Aiming follows noise where rounding only fails to help.
+ * which the inputs hardly move: more damping there.
  */
-static double damping_to_aim(size_t n_inputs, size_t n_samples)
-{
-    return 0.05 + (double)n_inputs / (double)n_samples;
-}
-
-static double damping_to_round(size_t n_inputs, size_t n_samples)
+static double damping(size_t n_inputs, size_t n_samples)
 {
     return 0.01 + 0.05 * (double)n_inputs / (double)n_samples;
 }
@@ -310,20 +305,14 @@ static EffStatus settle(const Tuner *t, int node, size_t n_out, size_t fan_in)
     return EFF_OK;
 }
 
-/* Moments of the target with the inputs, from those of the float inputs: the target is their weighted sum. */
-static void combine(double *cross, double *mean, const EffConv *c, const double *cross_x, const double *mean_x)
+/* Means of the target, from those of the float inputs: it is their weighted sum. */
+static void combine(double *mean, const EffConv *c, const double *mean_x)
 {
     const size_t n_in = (size_t)c->in_ch;
     for (size_t o = 0; o < (size_t)c->out_ch; o++) {
         mean[o] = c->has_bias ? (double)c->bias.data[o] : 0;
-        for (size_t k = 0; k < n_in; k++) {
-            const double w = (double)c->wgt.data[o * n_in + k];
-            mean[o] += w * mean_x[k];
-            double *restrict to = cross + o * n_in;
-            const double *restrict from = cross_x + k * n_in;
-            for (size_t i = 0; i < n_in; i++)
-                to[i] += w * from[i];
-        }
+        for (size_t k = 0; k < n_in; k++)
+            mean[o] += (double)c->wgt.data[o * n_in + k] * mean_x[k];
     }
 }
 
@@ -334,15 +323,13 @@ static double real_mean(const Layer *l, size_t c, double mean)
 }
 
 /* Moments of the bytes of 16-bit inputs to those of the inputs. */
-static void rescale(const Layer *l, double *cov, double *mean, double *cross, size_t n_cross)
+static void rescale(const Layer *l, double *cov, double *mean)
 {
     const size_t n = (size_t)l->samples.n_x;
     for (size_t i = 0; i < n && l->low16 != NULL; i++) {
         mean[i] = real_mean(l, i, mean[i]);
         for (size_t k = 0; k < n; k++)
             cov[i * n + k] *= l->pace[i] * l->pace[k] / 65536;
-        for (size_t o = 0; o < n_cross; o++)
-            cross[o * n + i] *= l->pace[i] / 256;
     }
 }
 
@@ -372,33 +359,23 @@ static EffStatus tune_pw(const Tuner *t, const Layer *l)
     EffLayerNumbers *numbers = &t->tuning->numbers;
     EffMoments m = {0};
     double *cov = eff_calloc(n_in * n_in, sizeof *cov), *mean = eff_calloc(n_in, sizeof *mean);
-    double *cross_f = eff_calloc(n_f * n_in, sizeof *cross_f), *mean_f = eff_calloc(2 * n_f, sizeof *mean_f);
-    double *cross = eff_calloc(n_out * n_in, sizeof *cross), *mean_y = eff_calloc(n_out, sizeof *mean_y);
+    double *mean_f = eff_calloc(n_f, sizeof *mean_f), *mean_y = eff_calloc(n_out, sizeof *mean_y);
     EffStatus st = EFF_OK;
-    if (cov == NULL || mean == NULL || cross_f == NULL || mean_f == NULL || cross == NULL || mean_y == NULL)
-        st = eff_fail_nomem((n_in + n_out) * n_in * sizeof *cov, "second moments");
+    if (cov == NULL || mean == NULL || mean_f == NULL || mean_y == NULL)
+        st = eff_fail_nomem(n_in * n_in * sizeof *cov, "second moments");
     if (st == EFF_OK)
         st = eff_gram(cov, mean, &l->samples, pool);
-    if (st == EFF_OK)
-        st = eff_gram_cross(cross_f, mean_f, mean_f + n_f, &l->samples, pool);
-    if (st == EFF_OK)
-        rescale(l, cov, mean, cross_f, n_f);
-    if (st == EFF_OK && l->from_inputs) {
-        combine(cross, mean_y, &l->g->nodes[l->conv].conv, cross_f, mean_f);
-    } else if (st == EFF_OK) {
-        memcpy(cross, cross_f, n_out * n_in * sizeof *cross);
-        memcpy(mean_y, mean_f, n_out * sizeof *mean_y);
-    }
-    if (st == EFF_OK)
+    if (st == EFF_OK) {
+        rescale(l, cov, mean);
+        eff_column_means(mean_f, &l->samples);
+        if (l->from_inputs)
+            combine(mean_y, &l->g->nodes[l->conv].conv, mean_f);
+        else
+            memcpy(mean_y, mean_f, n_out * sizeof *mean_y);
         st = own(conv, numbers);
-    if (st == EFF_OK && t->options->with_aim) {
-        st = eff_moments_create(&m, cov, n_in, damping_to_aim(n_in, l->samples.n), pool);
-        if (st == EFF_OK)
-            st = eff_moments_aim(&m, conv->scaled, cross, n_out, pool);
-        eff_moments_free(&m);
     }
     if (st == EFF_OK)
-        st = eff_moments_create(&m, cov, n_in, damping_to_round(n_in, l->samples.n), pool);
+        st = eff_moments_create(&m, cov, n_in, damping(n_in, l->samples.n), pool);
     if (st == EFF_OK)
         st = settle(t, l->conv, n_out, n_in);
     if (st == EFF_OK)
@@ -412,9 +389,7 @@ static EffStatus tune_pw(const Tuner *t, const Layer *l)
     eff_moments_free(&m);
     eff_free(cov);
     eff_free(mean);
-    eff_free(cross_f);
     eff_free(mean_f);
-    eff_free(cross);
     eff_free(mean_y);
     return st;
 }
@@ -429,11 +404,8 @@ static EffStatus tune_dw(const Tuner *t, Layer *l)
         eff_dw_moments_merge(&l->dw[0], &l->dw[i]);
     const EffDwMoments *m = &l->dw[0];
     const size_t n_samples = l->n_positions * l->n_pictures;
-    EffDwRounding r = {.m = m, .f_unit = l->f_unit, .damping = damping_to_aim(taps, n_samples), .q_max = 127};
+    const EffDwRounding r = {.m = m, .damping = damping(taps, n_samples), .q_max = 127};
     EffStatus st = own(conv, numbers);
-    if (st == EFF_OK && t->options->with_aim && l->low16 == NULL) /* aiming would need the moments' units */
-        eff_dw_aim(&r, conv->scaled, pool);
-    r.damping = damping_to_round(taps, n_samples);
     if (st == EFF_OK)
         st = settle(t, l->conv, n_ch, taps);
     if (st == EFF_OK && !t->options->no_unit_search) {

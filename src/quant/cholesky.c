@@ -10,9 +10,8 @@
 #include <math.h>
 
 enum {
-    BLOCK = 64,    /* columns that are eliminated together */
-    WIDTH = 512,   /* doubles of a row that stay in the first-level cache */
-    RHS_CHUNK = 32 /* right-hand sides that a thread takes at a time */
+    BLOCK = 64, /* columns that are eliminated together */
+    WIDTH = 512 /* doubles of a row that stay in the first-level cache */
 };
 
 typedef struct Update {
@@ -109,43 +108,4 @@ EffStatus eff_cholesky(double *a, size_t n, EffPool *pool)
     }
     eff_free(panel);
     return st;
-}
-
-typedef struct Solve {
-    const double *l;
-    double *b;
-    size_t n, n_rhs;
-} Solve;
-
-static void axpy(double *restrict to, const double *restrict from, double factor, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] -= factor * from[i];
-}
-
-static void solve_columns(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Solve *s = ctx;
-    const size_t first = begin * RHS_CHUNK, last = end * RHS_CHUNK < s->n_rhs ? end * RHS_CHUNK : s->n_rhs;
-    const size_t n = s->n, width = last - first;
-    double *b = s->b + first;
-    (void)worker;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < i; k++)
-            axpy(b + i * s->n_rhs, b + k * s->n_rhs, s->l[i * n + k], width);
-        for (size_t x = 0; x < width; x++)
-            b[i * s->n_rhs + x] /= s->l[i * n + i];
-    }
-    for (size_t i = n; i-- > 0;) {
-        for (size_t x = 0; x < width; x++)
-            b[i * s->n_rhs + x] /= s->l[i * n + i];
-        for (size_t k = 0; k < i; k++)
-            axpy(b + k * s->n_rhs, b + i * s->n_rhs, s->l[i * n + k], width);
-    }
-}
-
-void eff_cholesky_solve(const double *l, size_t n, double *b, size_t n_rhs, EffPool *pool)
-{
-    Solve s = {.l = l, .b = b, .n = n, .n_rhs = n_rhs};
-    eff_pool_run(pool, (n_rhs + RHS_CHUNK - 1) / RHS_CHUNK, 1, solve_columns, &s);
 }

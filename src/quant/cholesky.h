@@ -19,11 +19,4 @@
  */
 EffStatus eff_cholesky(double *a, size_t n, EffPool *pool);
 
-/**
- * Solve L L^T X = B in place.
- *
- * @param l  [n][n] from eff_cholesky().   @param b  [n][n_rhs], a column each right-hand side.
- */
-void eff_cholesky_solve(const double *l, size_t n, double *b, size_t n_rhs, EffPool *pool);
-
 #endif

@@ -28,11 +28,7 @@ void eff_samples_free(EffSamples *s);
  */
 EffStatus eff_gram(double *cov, double *mean, const EffSamples *s, EffPool *pool);
 
-/**
- * cross[j][a] = sum over samples of (f[j] - f_mean[j]) * (x[a] - mean[a]), f rounded to 1/32767 of its largest
- * magnitude.
- * @param cross  [n_f][n_x].   @param f_mean  [n_f].   @param f_power  [n_f]: the centred sum of f^2.
- */
-EffStatus eff_gram_cross(double *cross, double *f_mean, double *f_power, const EffSamples *s, EffPool *pool);
+/** f_mean [n_f]: means of the columns of f, each value rounded to 1/32767 of its column's largest magnitude. */
+void eff_column_means(double *f_mean, const EffSamples *s);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Least squares a channel: moments, target, units, integers. */
+/* Least squares a channel: moments, units, integers. */
 #include "quant/round_dw.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -14,17 +14,15 @@ enum { MAX = EFF_DW_MAX_TAPS, CANDIDATES = 32, MAX_SWEEPS = 16, CHUNK = 8 };
 
 EffStatus eff_dw_moments_create(EffDwMoments *out, int channels, int taps)
 {
-    const size_t c = (size_t)channels, t = (size_t)taps, n = 3 + 2 * t + t * (t + 1) / 2;
+    const size_t c = (size_t)channels, t = (size_t)taps, n = 2 + t + t * (t + 1) / 2;
     *out = (EffDwMoments){.channels = channels, .taps = taps};
     int64_t *at = eff_calloc(n * c, sizeof *at);
     if (at == NULL)
         return eff_fail_nomem(n * c * sizeof *at, "second moments");
     out->n = at;
     out->f = at + c;
-    out->ff = at + 2 * c;
-    out->x = at + 3 * c;
-    out->fx = out->x + t * c;
-    out->xx = out->fx + t * c;
+    out->x = at + 2 * c;
+    out->xx = out->x + t * c;
     return EFF_OK;
 }
 
@@ -40,17 +38,13 @@ void eff_dw_moments_add(EffDwMoments *m, const int16_t *x, const int16_t *f, con
     for (size_t c = 0; c < n_ch; c++) {
         m->n[c] += weight[c];
         m->f[c] += weight[c] * f[c];
-        m->ff[c] += (int64_t)(f[c] * f[c]) * weight[c];
     }
     int64_t *restrict xx = m->xx;
     for (size_t a = 0; a < taps; a++) {
         const int16_t *restrict xa = x + a * n_ch;
-        int64_t *restrict sum = m->x + a * n_ch, *restrict fx = m->fx + a * n_ch;
-        for (size_t c = 0; c < n_ch; c++) {
-            const int32_t wx = xa[c] * weight[c];
-            sum[c] += wx;
-            fx[c] += (int64_t)wx * f[c];
-        }
+        int64_t *restrict sum = m->x + a * n_ch;
+        for (size_t c = 0; c < n_ch; c++)
+            sum[c] += xa[c] * weight[c];
         for (size_t b = 0; b <= a; b++, xx += n_ch) {
             const int16_t *restrict xb = x + b * n_ch;
             for (size_t c = 0; c < n_ch; c++)
@@ -61,7 +55,7 @@ void eff_dw_moments_add(EffDwMoments *m, const int16_t *x, const int16_t *f, con
 
 void eff_dw_moments_merge(EffDwMoments *to, const EffDwMoments *from)
 {
-    const size_t t = (size_t)to->taps, n = (3 + 2 * t + t * (t + 1) / 2) * (size_t)to->channels;
+    const size_t t = (size_t)to->taps, n = (2 + t + t * (t + 1) / 2) * (size_t)to->channels;
     for (size_t i = 0; i < n; i++)
         to->n[i] += from->n[i];
 }
@@ -72,7 +66,6 @@ typedef struct Channel {
     size_t n;
     double damping;
     double h[MAX][MAX], l[MAX][MAX]; /* damped moments of the taps, and their Cholesky factor */
-    double cross[MAX];
 } Channel;
 
 static void load(Channel *ch, const EffDwRounding *r, size_t c)
@@ -91,7 +84,6 @@ static void load(Channel *ch, const EffDwRounding *r, size_t c)
             ch->h[b][a] = v;
         }
         trace += ch->h[a][a];
-        ch->cross[a] = ((double)m->fx[a * n_ch + c] - xa * (double)m->f[c] / count) / count * r->f_unit[c];
     }
     ch->damping = trace > 0 ? r->damping * trace / (double)n : 1;
     for (size_t a = 0; a < n; a++)
@@ -207,42 +199,11 @@ static double round_plain(State *s, const Channel *ch, int q_max)
 
 typedef struct Job {
     const EffDwRounding *r;
-    double *wgt, *unit;
+    double *unit;
     const double *w, *u;
     int16_t *q;
     double *plain, *chosen;
 } Job;
-
-static void aim_channels(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Job *job = ctx;
-    (void)worker;
-    for (size_t c = begin; c < end; c++) {
-        Channel ch;
-        load(&ch, job->r, c);
-        double *w = job->wgt + c * ch.n, b[MAX];
-        if (job->r->m->n[c] == 0)
-            continue;
-        for (size_t i = 0; i < ch.n; i++) {
-            b[i] = ch.cross[i] + ch.damping * w[i];
-            for (size_t k = 0; k < i; k++)
-                b[i] -= ch.l[i][k] * b[k];
-            b[i] /= ch.l[i][i];
-        }
-        for (size_t i = ch.n; i-- > 0;) {
-            b[i] /= ch.l[i][i];
-            for (size_t k = 0; k < i; k++)
-                b[k] -= ch.l[i][k] * b[i];
-            w[i] = b[i];
-        }
-    }
-}
-
-void eff_dw_aim(const EffDwRounding *r, double *wgt, EffPool *pool)
-{
-    Job job = {.r = r, .wgt = wgt};
-    eff_pool_run(pool, (size_t)r->m->channels, CHUNK, aim_channels, &job);
-}
 
 static void search_channels(void *ctx, size_t begin, size_t end, int worker)
 {

@@ -12,12 +12,12 @@
 
 enum { EFF_DW_MAX_TAPS = 49 };
 
-/* Sums over samples of the taps x and the target f (an integer of f_unit), all weighted alike, exact. */
+/* Sums over samples of the taps x and the target f (an integer of some unit), all weighted alike, exact. */
 typedef struct EffDwMoments {
     int channels, taps;
-    int64_t *n;           /* [channels] */
-    int64_t *x, *xx;      /* [taps][channels], [taps (taps + 1) / 2][channels]: pairs (a, b <= a) */
-    int64_t *f, *ff, *fx; /* [channels], [channels], [taps][channels] */
+    int64_t *n;      /* [channels] */
+    int64_t *x, *xx; /* [taps][channels], [taps (taps + 1) / 2][channels]: pairs (a, b <= a) */
+    int64_t *f;      /* [channels] */
 } EffDwMoments;
 
 EffStatus eff_dw_moments_create(EffDwMoments *out, int channels, int taps);
@@ -30,15 +30,12 @@ void eff_dw_moments_merge(EffDwMoments *to, const EffDwMoments *from);
 /* How to choose the weights of all channels. */
 typedef struct EffDwRounding {
     const EffDwMoments *m;
-    const double *f_unit; /* [channels] real size of a step of f */
-    double damping;       /* share of the mean of a channel's moments' diagonal */
+    double damping; /* share of the mean of a channel's moments' diagonal */
     int q_max;
 } EffDwRounding;
 
-/* Move the weights wgt [channels][taps], in units of an input step, towards the target (eff_moments_aim()). */
-void eff_dw_aim(const EffDwRounding *r, double *wgt, EffPool *pool);
-/* unit [channels]: the smallest that the weights allow; becomes the one, up to 1.5 times as large, whose multiples meet
- * the weights best. */
+/* wgt [channels][taps], in units of an input step; unit [channels]: the smallest that they allow; becomes the one, up
+ * to 1.5 times as large, whose multiples meet them best. */
 void eff_dw_choose_units(const EffDwRounding *r, const double *wgt, double *unit, EffPool *pool);
 /* q [channels][taps], in [-q_max, q_max]; plain and chosen as in eff_moments_round(), a sample. */
 void eff_dw_round(const EffDwRounding *r, int16_t *q, const double *wgt, const double *unit, double *plain,

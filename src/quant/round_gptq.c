@@ -75,29 +75,6 @@ EffStatus eff_moments_create(EffMoments *out, const double *cov, size_t n, doubl
     return EFF_OK;
 }
 
-/* ---- Aim ---- */
-
-EffStatus eff_moments_aim(const EffMoments *m, double *wgt, const double *cross, size_t n_out, EffPool *pool)
-{
-    const size_t n = m->n;
-    double *b = eff_calloc(n * n_out, sizeof *b);
-    if (b == NULL)
-        return eff_fail_nomem(n * n_out * sizeof *b, "weights");
-    /* (H + d) w* = cross + d w, in the order of the moments. */
-    for (size_t i = 0; i < n; i++) {
-        const size_t input = m->order[i];
-        for (size_t o = 0; o < n_out; o++)
-            b[i * n_out + o] = cross[o * n + input] + m->damping * wgt[o * n + input];
-    }
-    eff_cholesky_solve(m->l, n, b, n_out, pool);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t o = 0; o < n_out; o++)
-            wgt[o * n + m->order[i]] = b[i * n_out + o];
-    }
-    eff_free(b);
-    return EFF_OK;
-}
-
 /* ---- Round ---- */
 
 typedef struct Rounding {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Weights of a layer with many inputs, chosen for its output: the real weights that come closest to a float target on
- * the inputs as the quantized network makes them (least squares), and then integers, one after the other, each making
- * up for the errors of those before it (GPTQ; in the form of Babai's nearest plane).
+ * Weights of a layer with many inputs, chosen for its output: integers, one after the other, each making up for the
+ * errors of those before it on the inputs as the quantized network makes them (GPTQ; in the form of Babai's nearest
+ * plane).
  */
 #ifndef EFF_QUANT_ROUND_GPTQ_H
 #define EFF_QUANT_ROUND_GPTQ_H
@@ -27,14 +27,6 @@ typedef struct EffMoments {
  */
 EffStatus eff_moments_create(EffMoments *out, const double *cov, size_t n, double damping, EffPool *pool);
 void eff_moments_free(EffMoments *m);
-
-/**
- * Move weights towards a target: minimises the squared distance of the output from the target plus damping times the
- * squared distance from the weights given.
- * @param wgt    [n_out][n] in units of an input step; replaced.
- * @param cross  [n_out][n] moments of target and inputs (eff_gram_cross()).
- */
-EffStatus eff_moments_aim(const EffMoments *m, double *wgt, const double *cross, size_t n_out, EffPool *pool);
 
 /**
  * Round: minimises (unit q - wgt) H (unit q - wgt)^T a row, by nearest plane and then by steps of single weights. Never
