@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-extern const Command cmd_check, cmd_classify, cmd_compile, cmd_completion, cmd_debug, cmd_eval, cmd_export, cmd_graph, cmd_help, cmd_info, cmd_perf,
-    cmd_pull, cmd_quantize, cmd_version;
+extern const Command cmd_check, cmd_classify, cmd_compile, cmd_completion, cmd_debug, cmd_eval, cmd_export, cmd_graph,
+    cmd_help, cmd_info, cmd_perf, cmd_pull, cmd_quantize, cmd_version;
 
 #endif

@@ -228,6 +228,24 @@ void dataset_spread(Dataset *d, size_t n)
     d->n = n;
 }
 
+EffStatus dataset_split(Dataset *out, Dataset *from, size_t n)
+{
+    out->paths = eff_calloc(n, sizeof *out->paths);
+    out->labels = eff_calloc(n, sizeof *out->labels);
+    if (out->paths == NULL || out->labels == NULL)
+        return eff_fail_nomem(n * sizeof *out->paths, "pictures to hold back");
+    size_t kept = 0;
+    for (size_t i = 0; i < from->n; i++) {
+        const bool moves = out->n < n && i == out->n * from->n / n;
+        Dataset *to = moves ? out : from;
+        size_t *at = moves ? &out->n : &kept;
+        to->paths[*at] = from->paths[i];
+        to->labels[(*at)++] = from->labels[i];
+    }
+    from->n = kept;
+    return EFF_OK;
+}
+
 void dataset_free(Dataset *d)
 {
     for (size_t i = 0; i < d->n; i++)

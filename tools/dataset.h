@@ -29,6 +29,9 @@ EffStatus dataset_open_list(Dataset *out, const char *list);
 /* Keep n pictures, evenly spread; all when there are no more. */
 void dataset_spread(Dataset *d, size_t n);
 
+/* Move n < from->n pictures, evenly spread, into *out, which is empty. EFF_ERR_NOMEM. */
+EffStatus dataset_split(Dataset *out, Dataset *from, size_t n);
+
 void dataset_free(Dataset *d);
 
 #endif

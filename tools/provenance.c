@@ -34,28 +34,40 @@ static EffStatus digest_of_set(char hex[EFF_SHA256_HEX], const Dataset *d)
     return st;
 }
 
-EffStatus provenance_make(json_t **out, const ModelSpec *spec, const Dataset *d, int n_views, const char *table)
+static EffStatus describe(json_t **out, const Calibration *c)
 {
-    char weights[EFF_SHA256_HEX] = "", pictures[EFF_SHA256_HEX] = "";
+    char pictures[EFF_SHA256_HEX];
+    if (c->n_synthetic > 0) {
+        *out = json_pack("{s:I}", "synthetic", (json_int_t)c->n_synthetic);
+        return EFF_OK;
+    }
+    const EffStatus st = digest_of_set(pictures, &c->d);
+    if (st == EFF_OK)
+        *out = json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)c->d.n, "views", c->n_views, "sha256", pictures);
+    return st;
+}
+
+EffStatus provenance_make(json_t **out, const ModelSpec *spec, const Calibration *calibration, const char *table)
+{
+    char weights[EFF_SHA256_HEX] = "";
+    json_t *with = NULL;
     EffStatus st = provenance_digest(weights, spec->file);
-    if (st == EFF_OK && d != NULL)
-        st = digest_of_set(pictures, d);
+    if (st == EFF_OK && calibration != NULL)
+        st = describe(&with, calibration);
     if (st != EFF_OK)
         return st;
     json_t *object =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f}", "tool", "effnet " EFF_VERSION, "type", d != NULL ? "int8" : "float",
-                  "arch", spec->arch.name, "weights_sha256", weights, "padding",
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:f}", "tool", "effnet " EFF_VERSION, "type",
+                  calibration != NULL ? "int8" : "float", "arch", spec->arch.name, "weights_sha256", weights, "padding",
                   spec->arch.padding == EFF_PADDING_SAME ? "same" : "symmetric", "bn_eps", (double)spec->arch.bn_eps);
-    if (table != NULL)
-        eff_sha256_hex(weights, table, strlen(table));
-    if (d != NULL)
-        json_object_set_new(
-            object, "calibration",
-            json_pack("{s:I,s:i,s:s}", "pictures", (json_int_t)d->n, "views", n_views, "sha256", pictures));
+    if (with != NULL)
+        json_object_set_new(object, "calibration", with);
     if (spec->arch.in_channels != 3)
         json_object_set_new(object, "in_channels", json_integer(spec->arch.in_channels));
-    if (table != NULL)
+    if (table != NULL) {
+        eff_sha256_hex(weights, table, strlen(table));
         json_object_set_new(object, "table_sha256", json_string(weights));
+    }
     *out = object;
     return EFF_OK;
 }

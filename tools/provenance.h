@@ -3,7 +3,7 @@
 #ifndef EFFNET_TOOLS_PROVENANCE_H
 #define EFFNET_TOOLS_PROVENANCE_H
 
-#include "dataset.h"
+#include "calibration.h"
 #include "model.h"
 
 #include "base/sha256.h"
@@ -11,10 +11,10 @@
 #include <jansson.h>
 
 /*
- * No paths and no dates, so that the same inputs give the same bytes. `d` NULL: a float model. `table`: text of
- * --table, or NULL. json_decref() the result.
+ * No paths and no dates, so that the same inputs give the same bytes. `calibration` NULL: a float model. `table`:
+ * text of --table, or NULL. json_decref() the result.
  */
-EffStatus provenance_make(json_t **out, const ModelSpec *spec, const Dataset *d, int n_views, const char *table);
+EffStatus provenance_make(json_t **out, const ModelSpec *spec, const Calibration *calibration, const char *table);
 
 /* SHA-256 of a file in lower-case hex. */
 EffStatus provenance_digest(char hex[EFF_SHA256_HEX], const char *path);

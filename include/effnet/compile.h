@@ -197,6 +197,15 @@ EffStatus eff_graph_randomize(EffGraph *g, uint64_t seed);
 /** Fill pixels [size][size][3] with soft random colours and noise: input for networks with random weights. */
 void eff_synthetic_picture(uint8_t *pixels, int size, uint64_t seed);
 
+/**
+ * A picture with the statistics of photos, to calibrate on where there are none: shaded and textured shapes of all
+ * sizes that cover each other (dead leaves: Lee, Mumford, Huang, "Occlusion models for natural images", IJCV 41, 2001,
+ * with sizes distributed as r^-3). The same on every machine.
+ * @param pixels  receives [size][size][3] RGB.
+ * @return EFF_OK or EFF_ERR_NOMEM.
+ */
+EffStatus eff_leaves_picture(uint8_t *pixels, int size, uint64_t seed);
+
 /** Run all passes: fold BatchNorm into the convolutions before it. The graph must have weights. @return EFF_OK,
  * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
@@ -265,15 +274,16 @@ typedef enum EffRangeMethod {
 
 /** How to quantize. A zeroed struct gives the defaults. */
 typedef struct EffQuantizeOptions {
-    int n_threads;          /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
-    size_t n_report;        /**< pictures that the report's errors are measured on; 0 means 32 */
-    const char *table;      /**< text of a table (doc/table.md) whose ranges and types take the place of what is
-                                 observed; NULL without. Of a complete one nothing is observed at all */
-    const char *table_name; /**< of its file, for messages */
+    int n_threads;                /**< pictures at a time; 0 means one a CPU. The result is the same for every number */
+    size_t n_report;              /**< pictures that the report's errors are measured on; 0 means 32 */
+    const EffPictures *held_back; /**< what they are measured on instead, all of them; NULL: on some of those that the
+                                       network is calibrated on */
+    const char *table;            /**< text of a table (doc/table.md) whose ranges and types take the place of what is
+                                       observed; NULL without. Of a complete one nothing is observed at all */
+    const char *table_name;       /**< of its file, for messages */
     EffRangeMethod ranges;
-    int no_gptq;            /**< 1: round the weights, do not choose them; then the next two do not matter */
-    int with_aim;           /**< 1: first move the weights towards the float output on the quantized inputs */
-    int no_unit_search;     /**< 1: depthwise weights keep the smallest unit that holds them */
+    int no_gptq;        /**< 1: round the weights, do not choose them; then the next one does not matter */
+    int no_unit_search; /**< 1: depthwise weights keep the smallest unit that holds them */
     size_t int16_nodes; /**< most convolutions that get 16-bit inputs, those that gain most; 0: none, unless max_drop
                              asks */
     int has_max_drop;   /**< 1: as few of them as bring the estimated drop down to max_drop */
@@ -290,10 +300,28 @@ typedef struct EffNodeReport {
     const char *type; /**< "u8", "s16", "f32" */
     double sqnr_db;   /**< 10 log10(signal power / error power) */
     double cosine;    /**< similarity of the two tensors */
+    double plain_db,
+        steps_db; /**< sqnr_db at the two stages before; NaN where the tensor, or the stage, was not there */
     double act_sqnr_db,
         act_u8_sqnr_db; /**< of the activation function alone, and of rounding its result to u8; NaN without */
     const char *act;    /**< "stair", "interp", "clamp", or "" */
 } EffNodeReport;
+
+/** The network as one technique after the other is switched on. */
+typedef enum EffStage {
+    EFF_STAGE_PLAIN, /**< one step a tensor in front of pointwise convolutions, weights and biases rounded */
+    EFF_STAGE_STEPS, /**< steps a channel there */
+    EFF_STAGE_FINAL, /**< weights and biases chosen, 16-bit inputs where they were asked for: as it is written */
+    EFF_N_STAGES
+} EffStage;
+
+/** How far the network's answers are from float, over the pictures of the report. */
+typedef struct EffQuality {
+    size_t n_pictures;              /**< 0: a float model */
+    int held_back;                  /**< 1: it was not calibrated on them */
+    double kl[EFF_N_STAGES];        /**< mean KL divergence of the softmax from float's, nats; NaN: not measured */
+    double agreement[EFF_N_STAGES]; /**< share of pictures with float's best class */
+} EffQuality;
 
 /** What 16-bit inputs would gain a convolution, and whether it got them. */
 typedef struct EffNodeRank {
@@ -312,6 +340,7 @@ typedef struct EffPromotionSummary {
     double drop_before, drop; /**< estimated, in points of agreement */
     int reached;              /**< 0: the drop is still above max_drop */
 } EffPromotionSummary;
+
 /** A calibration picture that is so much louder than the others in some nodes that it does not count in their ranges.
  */
 typedef struct EffLoudPicture {
@@ -350,6 +379,7 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 
 /** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
+EffQuality eff_compiled_quality(const EffCompiled *c);
 /** The i-th convolution by what 16-bit inputs gain it, best first; then those of the table. NULL past the end. Names
  * are the graph's. */
 const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i);

@@ -3,25 +3,26 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "compile/assess.h"
 #include "compile/lower.h"
 #include "compile/migrate.h"
 #include "compile/promote.h"
 #include "compile/tune.h"
 #include "format/bin.h"
 #include "quant/loud.h"
-#include "quant/report.h"
+#include "quant/some.h"
 #include "quant/table.h"
+#include "runtime/session.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { DEFAULT_REPORT_PICTURES = 32, ACTIVATION_PICTURES = 16, VARIANCE_PICTURES = 64 };
+enum { ACTIVATION_PICTURES = 16, VARIANCE_PICTURES = 64 };
 
 struct EffCompiled {
     EffPlan plan;
-    EffNodeReport *rows;
-    size_t n_rows;
+    EffAssessment assessment;
     EffPromotion promotion;
     EffLoudPicture *loud;
     char **loud_nodes; /* [n_loud] */
@@ -34,7 +35,7 @@ void eff_compiled_free(EffCompiled *c)
     if (c == NULL)
         return;
     eff_plan_free(&c->plan);
-    eff_free(c->rows);
+    eff_assessment_free(&c->assessment);
     eff_promotion_free(&c->promotion);
     for (size_t i = 0; i < c->n_loud; i++)
         eff_free(c->loud_nodes[i]);
@@ -65,84 +66,6 @@ EffStatus eff_compile_float(EffCompiled **out, const EffGraph *g)
     }
     *out = c;
     return EFF_OK;
-}
-
-/* A part of the pictures, evenly spread. */
-typedef struct Some {
-    const EffPictures *all;
-    size_t n;
-} Some;
-
-static const char *name_some(void *ctx, size_t i)
-{
-    const Some *some = ctx;
-    return some->all->name(some->all->ctx, i * some->all->n / some->n);
-}
-
-static EffStatus get_some(void *ctx, size_t i, uint8_t *pixels)
-{
-    const Some *some = ctx;
-    return some->all->get(some->all->ctx, i * some->all->n / some->n, pixels);
-}
-
-static EffPictures take_some(Some *some, const EffPictures *all, size_t most)
-{
-    *some = (Some){.all = all, .n = all->n < most ? all->n : most};
-    return (EffPictures){.n = some->n, .get = get_some, .ctx = some, .name = all->name != NULL ? name_some : NULL};
-}
-
-static const char *act_name(EffActKind kind)
-{
-    return kind == EFF_ACT_STAIR ? "stair" : kind == EFF_ACT_INTERP ? "interp" : "";
-}
-
-static EffStatus make_rows(EffCompiled *c, const EffGraph *g, const EffTensorErrors *errors,
-                           const EffActChoice *choices, size_t n_choices)
-{
-    static const char *const types[] = {[EFF_TENSOR_U8] = "u8", [EFF_TENSOR_S16] = "s16", [EFF_TENSOR_F32] = "f32"};
-    c->rows = eff_calloc((size_t)c->plan.n_tensors, sizeof *c->rows);
-    if (c->rows == NULL)
-        return eff_fail_nomem((size_t)c->plan.n_tensors * sizeof *c->rows, "the report");
-    for (int t = 0; t < c->plan.n_tensors; t++) {
-        if (errors->tensors[t].node < 0)
-            continue;
-        const EffNode *node = &g->nodes[errors->tensors[t].node];
-        const EffErrorSums sums = eff_error_total(&errors->tensors[t]);
-        EffNodeReport *row = &c->rows[c->n_rows++];
-        *row = (EffNodeReport){.name = c->plan.tensors[t].name,
-                               .type = types[c->plan.tensors[t].type],
-                               .sqnr_db = eff_error_sqnr_db(&sums),
-                               .cosine = eff_error_cosine(&sums),
-                               .act_sqnr_db = NAN,
-                               .act_u8_sqnr_db = NAN,
-                               .act = ""};
-        for (size_t i = 0; i < n_choices && node->op == EFF_OP_ACT; i++) {
-            if (choices[i].conv == g->values[node->in[0]].producer) {
-                row->act = act_name(choices[i].kind);
-                row->act_sqnr_db = choices[i].kind == EFF_ACT_STAIR ? choices[i].stair_db : choices[i].interp_db;
-                row->act_u8_sqnr_db = choices[i].u8_db;
-            }
-        }
-    }
-    return EFF_OK;
-}
-
-static EffStatus measure(EffCompiled *c, const EffGraph *g, const EffReference *reference, const EffPictures *pictures,
-                         const EffQuantizeOptions *options, const EffActChoice *choices, size_t n_choices)
-{
-    Some some;
-    const EffPictures part =
-        take_some(&some, pictures, options->n_report ? options->n_report : DEFAULT_REPORT_PICTURES);
-    EffModel *model = NULL;
-    EffTensorErrors errors = {0};
-    EffStatus st = eff_compiled_model(&model, c, NULL);
-    if (st == EFF_OK)
-        st = eff_compare_tensors(&errors, &c->plan, model, g, reference, &part, options);
-    if (st == EFF_OK)
-        st = make_rows(c, g, &errors, choices, n_choices);
-    eff_model_close(model);
-    eff_tensor_errors_free(&errors);
-    return st;
 }
 
 static EffStatus note_loud(EffCompiled *c, const EffGraph *g, const EffLoudness *l)
@@ -189,9 +112,48 @@ static EffStatus find_ranges(EffRanges *out, EffLoudness *loudness, const EffTab
 static EffStatus migrate_on(EffTuning *tuning, const EffGraph *g, const EffReference *reference,
                             const EffRanges *ranges, const EffPictures *pictures, const EffQuantizeOptions *o)
 {
-    Some some;
-    const EffPictures varied = take_some(&some, pictures, VARIANCE_PICTURES);
+    EffSomePictures some;
+    const EffPictures varied = eff_some_pictures(&some, pictures, VARIANCE_PICTURES);
     return eff_migrate(tuning, g, reference, ranges, &varied, o);
+}
+
+/* What a stage before the last is measured with. */
+typedef struct Unfinished {
+    EffCompiled *c;
+    const EffGraph *g;
+    const EffReference *reference;
+    const EffRanges *ranges;
+    const EffActChoice *choices;
+    size_t n_choices;
+    const EffPictures *pictures;
+    const EffQuantizeOptions *options;
+} Unfinished;
+
+/* The network with what `tuning` holds so far; NULL: nothing. One that can't be lowered so is not measured. */
+static EffStatus assess_unfinished(const Unfinished *u, EffStage stage, EffTuning *tuning)
+{
+    EffPlan plan = {0};
+    EffStatus st = eff_lower_int8(&plan, u->g, u->ranges, u->choices, u->n_choices, tuning);
+    EffModel *model = NULL;
+    if (st == EFF_OK)
+        st = eff_model_from_plan(&model, &plan, NULL);
+    if (st == EFF_OK)
+        st = eff_assess(&u->c->assessment, stage, eff_model_plan(model), model, u->g, u->reference, u->pictures,
+                        u->choices, u->n_choices, u->options);
+    eff_model_close(model);
+    eff_plan_free(&plan);
+    return st == EFF_ERR_UNSUPPORTED ? EFF_OK : st;
+}
+
+static EffStatus assess_final(const Unfinished *u)
+{
+    EffModel *model = NULL;
+    EffStatus st = eff_compiled_model(&model, u->c, NULL);
+    if (st == EFF_OK)
+        st = eff_assess(&u->c->assessment, EFF_STAGE_FINAL, &u->c->plan, model, u->g, u->reference, u->pictures,
+                        u->choices, u->n_choices, u->options);
+    eff_model_close(model);
+    return st;
 }
 
 EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *pictures,
@@ -224,8 +186,8 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_quiet_pictures(&quiet, &quiet_ones, &loudness, pictures);
     if (st == EFF_OK) {
-        Some some;
-        const EffPictures part = take_some(&some, &quiet, ACTIVATION_PICTURES);
+        EffSomePictures some;
+        const EffPictures part = eff_some_pictures(&some, &quiet, ACTIVATION_PICTURES);
         n_choices = eff_find_activations(choices, g, &ranges);
         st = eff_choose_activations(choices, n_choices, g, reference, &part, o);
     }
@@ -233,8 +195,13 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         st = eff_table_choose(table, choices, n_choices, g);
     if (st == EFF_OK)
         st = eff_tuning_create(&tuning, g);
+    const Unfinished unfinished = {c, g, reference, &ranges, choices, n_choices, &quiet, o};
+    if (st == EFF_OK)
+        st = assess_unfinished(&unfinished, EFF_STAGE_PLAIN, NULL);
     if (st == EFF_OK && !o->no_migration)
         st = migrate_on(&tuning, g, reference, &ranges, &quiet, o);
+    if (st == EFF_OK && !o->no_migration)
+        st = assess_unfinished(&unfinished, EFF_STAGE_STEPS, &tuning);
     if (st == EFF_OK)
         st = eff_promote(&c->promotion, &tuning, g, reference, &ranges, choices, n_choices, table, &quiet, o);
     if (st == EFF_OK)
@@ -248,7 +215,7 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_table_write(&c->table, g, &ranges, choices, n_choices, &c->plan);
     if (st == EFF_OK)
-        st = measure(c, g, reference, &quiet, o, choices, n_choices);
+        st = assess_final(&unfinished);
     if (st == EFF_OK)
         st = note_loud(c, g, &loudness);
     eff_tuning_free(&tuning, g);
@@ -310,7 +277,12 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i)
 {
-    return i < c->n_rows ? &c->rows[i] : NULL;
+    return i < c->assessment.n_rows ? &c->assessment.rows[i] : NULL;
+}
+
+EffQuality eff_compiled_quality(const EffCompiled *c)
+{
+    return c->assessment.quality;
 }
 
 const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i)

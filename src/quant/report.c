@@ -3,6 +3,7 @@
 #include "quant/report.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "quant/divergence.h"
 #include "quant/slots.h"
 #include "runtime/session.h"
 
@@ -15,6 +16,7 @@ typedef struct Slot {
     float *values;      /* the largest tensor in float */
     uint8_t *store;     /* all compared tensors of the compiled model, as they are */
     EffErrorSums *sums; /* of the current picture, laid out as the totals */
+    float *logits;      /* of the compiled model; those of the float network are in `run` */
     const struct Job *job;
 } Slot;
 
@@ -142,7 +144,7 @@ static EffStatus run_picture(void *ctx, size_t picture, int worker, const uint8_
     Slot *slot = &job->slots[worker];
     (void)picture;
     clear_sums(slot->sums, job->totals->n_sums);
-    eff_session_run_tapped(slot->session, pixels, slot->run.logits, keep, slot);
+    eff_session_run_tapped(slot->session, pixels, slot->logits, keep, slot);
     eff_run_slot_run(&slot->run, pixels, compare, slot);
     return EFF_OK;
 }
@@ -150,8 +152,13 @@ static EffStatus run_picture(void *ctx, size_t picture, int worker, const uint8_
 static void commit(void *ctx, int worker)
 {
     Job *job = ctx;
+    const Slot *slot = &job->slots[worker];
+    const size_t n_classes = (size_t)job->g->values[job->g->output].shape.c;
     for (size_t i = 0; i < job->totals->n_sums; i++)
-        add_sums(&job->totals->storage[i], &job->slots[worker].sums[i]);
+        add_sums(&job->totals->storage[i], &slot->sums[i]);
+    job->totals->n_pictures++;
+    job->totals->n_agree += eff_best_class(slot->logits, n_classes) == eff_best_class(slot->run.logits, n_classes);
+    job->totals->kl += eff_softmax_kl(slot->run.logits, slot->logits, n_classes);
 }
 
 /* Node of the same name and shape; -1 for intermediates. */
@@ -172,7 +179,8 @@ static EffStatus slot_create(Slot *slot, const Job *job, const EffModel *model, 
     slot->values = eff_calloc(most_values, sizeof *slot->values);
     slot->store = eff_malloc(store_bytes);
     slot->sums = eff_calloc(job->totals->n_sums, sizeof *slot->sums);
-    if (slot->values == NULL || slot->store == NULL || slot->sums == NULL)
+    slot->logits = eff_calloc((size_t)job->g->values[job->g->output].shape.c, sizeof *slot->logits);
+    if (slot->values == NULL || slot->store == NULL || slot->sums == NULL || slot->logits == NULL)
         return eff_fail_nomem(store_bytes, "the report");
     const EffStatus st = eff_run_slot_create(&slot->run, job->g, reference);
     return st == EFF_OK ? eff_session_create_unfused(&slot->session, model, 1) : st;
@@ -265,6 +273,7 @@ EffStatus eff_compare_tensors(EffTensorErrors *out, const EffPlan *plan, const E
         eff_free(slot->values);
         eff_free(slot->store);
         eff_free(slot->sums);
+        eff_free(slot->logits);
     }
     eff_free(job.slots);
     eff_free(job.offsets);

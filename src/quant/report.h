@@ -27,6 +27,8 @@ typedef struct EffTensorErrors {
     EffErrorSums *storage;
     size_t n_sums;
     int n_tensors;
+    size_t n_pictures, n_agree; /* with the same best class */
+    double kl;                  /* sum over pictures of the softmax's divergence from float's */
 } EffTensorErrors;
 
 double eff_error_sqnr_db(const EffErrorSums *e);

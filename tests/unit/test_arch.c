@@ -2,6 +2,8 @@
 /* src/arch and src/graph: sizes against timm's, block strings, shapes, names, passes. */
 #include "unit.h"
 
+#include "base/sha256.h"
+
 #include "arch/blocks.h"
 #include "graph/ir.h"
 
@@ -165,16 +167,43 @@ static void allocation_failures_are_clean(void **state)
     sweep_allocations(build_once, &arch);
 }
 
+/* The same bytes everywhere; and like photos, neighbours are alike and distant pixels are not. */
+static void leaves_look_like_photos(void **state)
+{
+    (void)state;
+    enum { SIDE = 96 };
+    static uint8_t pixels[SIDE * SIDE * 3];
+    char hex[EFF_SHA256_HEX];
+    double near = 0, far = 0, mean = 0, power = 0;
+    const int n = 8;
+    for (int seed = 0; seed < n; seed++) {
+        assert_int_equal(eff_leaves_picture(pixels, SIDE, (uint64_t)seed), EFF_OK);
+        for (int y = 0; y < SIDE; y++) {
+            for (int x = 0; x + 32 < SIDE; x++) {
+                const double v = pixels[(y * SIDE + x) * 3], a = v - pixels[(y * SIDE + x + 1) * 3],
+                             b = v - pixels[(y * SIDE + x + 32) * 3];
+                near += a * a;
+                far += b * b;
+                mean += v;
+                power += v * v;
+            }
+        }
+    }
+    const double count = n * SIDE * (SIDE - 32);
+    const double variance = power / count - mean * mean / count / count;
+    assert_true(variance > 1000 && variance < 6000);
+    assert_true(near / count < 0.3 * variance && far / count > 1.2 * variance);
+    eff_sha256_hex(hex, pixels, sizeof pixels);
+    assert_string_equal(hex, "a4e3a7dc2b44bb75278cf3b2d1b1b42621a3abfb202c850568687f45ec6a970a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_equal_timm),
-        cmocka_unit_test(names_are_understood),
-        cmocka_unit_test(bad_parameters_are_refused),
-        cmocka_unit_test(block_strings_parse),
-        cmocka_unit_test(same_padding_puts_the_odd_unit_last),
-        cmocka_unit_test(nodes_have_exported_names),
-        cmocka_unit_test(allocation_failures_are_clean),
+        cmocka_unit_test(leaves_look_like_photos),   cmocka_unit_test(counts_equal_timm),
+        cmocka_unit_test(names_are_understood),      cmocka_unit_test(bad_parameters_are_refused),
+        cmocka_unit_test(block_strings_parse),       cmocka_unit_test(same_padding_puts_the_odd_unit_last),
+        cmocka_unit_test(nodes_have_exported_names), cmocka_unit_test(allocation_failures_are_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,6 +98,11 @@ static EffGraph *random_network(const char *name, int size)
     return narrow_network(name, size, 1);
 }
 
+static EffStatus get_leaves(void *ctx, size_t i, uint8_t *pixels)
+{
+    return eff_leaves_picture(pixels, *(int *)ctx, i);
+}
+
 static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
 {
     eff_synthetic_picture(pixels, *(int *)ctx, 100 + i);
@@ -290,6 +295,52 @@ static void rescale_bottlenecks(EffGraph *g)
     }
 }
 
+/* Each stage is measured, on the pictures that are held back, in numbers that the rows can't contradict. */
+static void stages_are_measured(void **state)
+{
+    (void)state;
+    int size = 48;
+    EffGraph *g = narrow_network("efficientnet-b0", size, 0.4);
+    rescale_bottlenecks(g); /* what one step a tensor can't follow */
+    const EffPictures pictures = {.n = 6, .get = get_synthetic, .ctx = &size},
+                      held_back = {.n = 3, .get = get_leaves, .ctx = &size};
+    EffQuantizeOptions o = {.held_back = &held_back};
+    EffCompiled *c;
+    assert_int_equal(eff_quantize(&c, g, &pictures, &o), EFF_OK);
+    const EffQuality q = eff_compiled_quality(c);
+    assert_int_equal(q.n_pictures, 3);
+    assert_true(q.held_back);
+    for (int i = 0; i < EFF_N_STAGES; i++)
+        assert_true(q.kl[i] >= 0 && q.agreement[i] >= 0 && q.agreement[i] <= 1);
+    assert_true(q.kl[EFF_STAGE_STEPS] < q.kl[EFF_STAGE_PLAIN]);
+    const EffNodeReport *row, *last = NULL;
+    double gain = 0;
+    int n = 0;
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++) {
+        if (!isnan(row->plain_db) && !isnan(row->steps_db) && strstr(row->name, "/act/") != NULL) {
+            gain += row->steps_db - row->plain_db;
+            n++;
+        }
+        last = row;
+    }
+    assert_true(n > 20 && gain / n > 1);
+    assert_false(isnan(last->plain_db) || isnan(last->steps_db));
+    eff_compiled_free(c);
+
+    /* Without steps a channel and with rounded weights what is written is the plain network. */
+    o = (EffQuantizeOptions){.no_gptq = 1, .no_migration = 1, .n_report = 2};
+    assert_int_equal(eff_quantize(&c, g, &pictures, &o), EFF_OK);
+    const EffQuality plain = eff_compiled_quality(c);
+    assert_int_equal(plain.n_pictures, 2);
+    assert_false(plain.held_back);
+    assert_true(isnan(plain.kl[EFF_STAGE_STEPS]));
+    assert_memory_equal(&plain.kl[EFF_STAGE_PLAIN], &plain.kl[EFF_STAGE_FINAL], sizeof plain.kl[0]);
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++)
+        assert_memory_equal(&row->plain_db, &row->sqnr_db, sizeof row->sqnr_db);
+    eff_compiled_free(c);
+    eff_graph_free(g);
+}
+
 static void units_of_bottlenecks_do_not_matter(void **state)
 {
     (void)state;
@@ -379,6 +430,7 @@ int main(void)
         cmocka_unit_test(bytes_do_not_depend_on_threads),
         cmocka_unit_test(logits_are_the_same_at_every_level),
         cmocka_unit_test(errors_are_small),
+        cmocka_unit_test(stages_are_measured),
         cmocka_unit_test(units_of_bottlenecks_do_not_matter),
         cmocka_unit_test(failures_are_reported),
     };
