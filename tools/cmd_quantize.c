@@ -10,6 +10,7 @@
 #include "provenance.h"
 #include "quantize_report.h"
 
+#include "base/compiler.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -28,7 +29,7 @@ static const Option quantize_options[] = {
     {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
     {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
     {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
-    {"ranges", 0, "METHOD", "auto: without pictures far louder than all others; or minmax", COMPLETES_NOTHING},
+    {"ranges", 0, "METHOD", "auto (best), minmax, percentile:P, mse or kl (doc/quantization.md)", COMPLETES_NOTHING},
     {"no-gptq", 0, NULL, "round the weights instead of choosing them by the pictures (quick)", COMPLETES_NOTHING},
     {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
     {"no-migration", 0, NULL, "one scale a tensor, not one a channel, before pointwise layers", COMPLETES_NOTHING},
@@ -127,40 +128,30 @@ static EffStatus write_all(const Args *a, EffCompiled *c, json_t *origin, const 
     return st == EFF_OK ? write_table(a, eff_compiled_table(c), path) : st;
 }
 
-/* --int16-nodes and --max-drop. */
-typedef struct Promote {
-    int n_nodes, has_max_drop;
-    double max_drop;
-} Promote;
-
+/* `options` hold what read_promote() and read_ranges() found. */
 static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g, Calibration *calibration,
-                              int n_threads, EffRangeMethod method, const Promote *promote, const char *path)
+                              EffQuantizeOptions *options, const char *path)
 {
     Phase phase = {.quiet = cli_flag(a, "quiet")};
     calibration_prepare(calibration, &spec->arch.pre);
-    EffQuantizeOptions options = {.n_threads = n_threads,
-                                  .held_back = calibration->held_back.n > 0 ? &calibration->held_back : NULL,
-                                  .table_name = cli_value(a, "table"),
-                                  .int16_nodes = (size_t)promote->n_nodes,
-                                  .has_max_drop = promote->has_max_drop,
-                                  .max_drop = promote->max_drop,
-                                  .ranges = method,
-                                  .no_gptq = cli_flag(a, "no-gptq"),
-                                  .no_unit_search = cli_flag(a, "no-unit-search"),
-                                  .no_migration = cli_flag(a, "no-migration"),
-                                  .progress = show_progress,
-                                  .ctx = &phase};
+    options->held_back = calibration->held_back.n > 0 ? &calibration->held_back : NULL;
+    options->table_name = cli_value(a, "table");
+    options->no_gptq = cli_flag(a, "no-gptq");
+    options->no_unit_search = cli_flag(a, "no-unit-search");
+    options->no_migration = cli_flag(a, "no-migration");
+    options->progress = show_progress;
+    options->ctx = &phase;
     EffCompiled *c = NULL;
     json_t *origin = NULL, *report = NULL;
     char *table = NULL;
     EffStatus st = read_table(a, &table);
-    options.table = table;
+    options->table = table;
     if (st == EFF_OK)
-        st = eff_quantize(&c, g, &calibration->pictures, &options);
+        st = eff_quantize(&c, g, &calibration->pictures, options);
     progress_end(&phase.progress);
     if (st == EFF_OK)
         st = provenance_make(&origin, spec, calibration, table);
-    const QuantizeReport r = {.c = c, .calibration = calibration, .options = &options, .path = path};
+    const QuantizeReport r = {.c = c, .calibration = calibration, .options = options, .path = path};
     if (st == EFF_OK) {
         quantize_report_warn(&r);
         report = quantize_report_json(&r, origin);
@@ -183,34 +174,59 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     return code;
 }
 
-static bool read_promote(const Args *a, Promote *p)
+/* --int16-nodes and --max-drop. */
+static bool read_promote(const Args *a, EffQuantizeOptions *o)
 {
     const char *text = cli_value(a, "max-drop");
     char *end = NULL;
-    if (!cli_int(a, "int16-nodes", 0, 1 << 20, &p->n_nodes))
+    int n_nodes = 0;
+    if (!cli_int(a, "int16-nodes", 0, 1 << 20, &n_nodes))
         return false;
+    o->int16_nodes = (size_t)n_nodes;
     if (text == NULL)
         return true;
-    p->max_drop = strtod(text, &end);
-    p->has_max_drop = 1;
-    if (end != text && *end == '\0' && p->max_drop >= 0 && p->max_drop <= 100)
+    o->max_drop = strtod(text, &end);
+    o->has_max_drop = 1;
+    if (end != text && *end == '\0' && o->max_drop >= 0 && o->max_drop <= 100)
         return true;
     cli_usage(a, "--max-drop takes points of agreement from 0 to 100, not '%s'", text);
     return false;
 }
 
+static bool read_ranges(const Args *a, EffQuantizeOptions *o)
+{
+    static const struct {
+        const char *name;
+        EffRangeMethod method;
+    } methods[] = {
+        {"auto", EFF_RANGES_AUTO}, {"minmax", EFF_RANGES_MINMAX}, {"mse", EFF_RANGES_MSE}, {"kl", EFF_RANGES_KL}};
+    const char *text = cli_value(a, "ranges"), *prefix = "percentile:";
+    char *end = NULL;
+    if (text == NULL)
+        return true;
+    for (size_t i = 0; i < EFF_COUNT(methods); i++) {
+        if (strcmp(text, methods[i].name) == 0) {
+            o->ranges = methods[i].method;
+            return true;
+        }
+    }
+    if (strncmp(text, prefix, strlen(prefix)) == 0) {
+        o->ranges = EFF_RANGES_PERCENTILE;
+        o->percentile = strtod(text + strlen(prefix), &end);
+        if (end != text + strlen(prefix) && *end == '\0' && o->percentile >= 50 && o->percentile <= 100)
+            return true;
+    }
+    cli_usage(
+        a, "--ranges: '%s' is no method; use auto, minmax, percentile:P (P from 50 to 100, such as 99.99), mse or kl",
+        text);
+    return false;
+}
+
 static ExitCode quantize_model(const Args *a, Calibration *calibration, const char *name, const char *path)
 {
-    int n_threads = 0;
-    Promote promote = {0};
-    EffRangeMethod method = EFF_RANGES_AUTO;
-    const char *ranges = cli_value(a, "ranges");
-    if (!cli_int(a, "threads", 1, 256, &n_threads) || !read_promote(a, &promote))
+    EffQuantizeOptions options = {0};
+    if (!cli_int(a, "threads", 1, 256, &options.n_threads) || !read_promote(a, &options) || !read_ranges(a, &options))
         return EXIT_USAGE;
-    if (ranges != NULL && strcmp(ranges, "minmax") == 0)
-        method = EFF_RANGES_MINMAX;
-    else if (ranges != NULL && strcmp(ranges, "auto") != 0)
-        return cli_usage(a, "--ranges: '%s' is no method; use auto or minmax", ranges);
     ModelSpec spec = {0};
     EffGraph *g = NULL;
     ExitCode code = calibration_open(calibration, a);
@@ -219,7 +235,7 @@ static ExitCode quantize_model(const Args *a, Calibration *calibration, const ch
     if (code == EXIT_OK)
         code = model_load_graph(a, &spec, &g);
     if (code == EXIT_OK)
-        code = quantize_with(a, &spec, g, calibration, n_threads, method, &promote, path);
+        code = quantize_with(a, &spec, g, calibration, &options, path);
     eff_graph_free(g);
     model_spec_free(&spec);
     return code;

@@ -269,7 +269,12 @@ typedef struct EffPictures {
 /** Which values a range covers. */
 typedef enum EffRangeMethod {
     EFF_RANGES_AUTO = 0, /**< all, but those of pictures far louder than all others (eff_compiled_loud()) */
-    EFF_RANGES_MINMAX    /**< all */
+    EFF_RANGES_MINMAX,   /**< all */
+    /* As AUTO, then of what convolutions read the rarest magnitudes are cut off, on up to 64 pictures, and nothing is
+     * added for what other pictures may do. As other tools do it: here these lose against AUTO. */
+    EFF_RANGES_PERCENTILE, /**< all but 100 - percentile of a hundred */
+    EFF_RANGES_MSE,        /**< least squared error */
+    EFF_RANGES_KL          /**< least divergence of the histogram */
 } EffRangeMethod;
 
 /** How to quantize. A zeroed struct gives the defaults. */
@@ -282,6 +287,7 @@ typedef struct EffQuantizeOptions {
                                        observed; NULL without. Of a complete one nothing is observed at all */
     const char *table_name;       /**< of its file, for messages */
     EffRangeMethod ranges;
+    double percentile;  /**< of EFF_RANGES_PERCENTILE, in (0, 100] */
     int no_gptq;        /**< 1: round the weights, do not choose them; then the next one does not matter */
     int no_unit_search; /**< 1: depthwise weights keep the smallest unit that holds them */
     size_t int16_nodes; /**< most convolutions that get 16-bit inputs, those that gain most; 0: none, unless max_drop

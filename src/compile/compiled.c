@@ -9,6 +9,7 @@
 #include "compile/promote.h"
 #include "compile/tune.h"
 #include "format/bin.h"
+#include "quant/clip.h"
 #include "quant/loud.h"
 #include "quant/some.h"
 #include "quant/table.h"
@@ -18,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ACTIVATION_PICTURES = 16, VARIANCE_PICTURES = 64 };
+enum { ACTIVATION_PICTURES = 16, VARIANCE_PICTURES = 64, CLIP_PICTURES = 64 };
 
 struct EffCompiled {
     EffPlan plan;
@@ -93,20 +94,23 @@ static EffStatus note_loud(EffCompiled *c, const EffGraph *g, const EffLoudness 
     return EFF_OK;
 }
 
-/* The ranges to lower with: observed and widened, or as the table says. `table` may be NULL. */
-static EffStatus find_ranges(EffRanges *out, EffLoudness *loudness, const EffTable *table, const EffGraph *g,
-                             const EffReference *reference, const EffPictures *pictures, const EffQuantizeOptions *o)
+/* From what was observed to the ranges to lower with: widened or clipped, or as the table says, which may be NULL. */
+static EffStatus settle_ranges(EffRanges *r, const EffTable *table, const EffGraph *g, const EffReference *reference,
+                               const EffPictures *all, const EffPictures *quiet, const EffQuantizeOptions *o)
 {
-    const bool complete = table != NULL && eff_table_is_complete(table, g);
-    const EffStatus st =
-        complete ? eff_ranges_create(out, g) : eff_observe_ranges(out, loudness, g, reference, pictures, o);
-    if (st != EFF_OK)
-        return st;
-    if (!complete)
-        eff_ranges_widen(out, g, pictures->n_sources ? pictures->n_sources : pictures->n);
-    if (table != NULL)
-        eff_table_apply(table, out, g);
-    return eff_ranges_check(out, g);
+    EffStatus st = EFF_OK;
+    if (table != NULL && eff_table_is_complete(table, g)) {
+        /* nothing was observed */
+    } else if (o->ranges == EFF_RANGES_AUTO || o->ranges == EFF_RANGES_MINMAX) {
+        eff_ranges_widen(r, g, all->n_sources ? all->n_sources : all->n);
+    } else {
+        EffSomePictures some;
+        const EffPictures part = eff_some_pictures(&some, quiet, CLIP_PICTURES);
+        st = eff_ranges_clip(r, g, reference, &part, o);
+    }
+    if (st == EFF_OK && table != NULL)
+        eff_table_apply(table, r, g);
+    return st == EFF_OK ? eff_ranges_check(r, g) : st;
 }
 
 static EffStatus migrate_on(EffTuning *tuning, const EffGraph *g, const EffReference *reference,
@@ -182,9 +186,13 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     if (st == EFF_OK)
         st = eff_reference_create(&reference, g, NULL);
     if (st == EFF_OK)
-        st = find_ranges(&ranges, &loudness, table, g, reference, pictures, o);
+        st = table != NULL && eff_table_is_complete(table, g)
+                 ? eff_ranges_create(&ranges, g)
+                 : eff_observe_ranges(&ranges, &loudness, g, reference, pictures, o);
     if (st == EFF_OK)
         st = eff_quiet_pictures(&quiet, &quiet_ones, &loudness, pictures);
+    if (st == EFF_OK)
+        st = settle_ranges(&ranges, table, g, reference, pictures, &quiet, o);
     if (st == EFF_OK) {
         EffSomePictures some;
         const EffPictures part = eff_some_pictures(&some, &quiet, ACTIVATION_PICTURES);

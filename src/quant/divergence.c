@@ -17,8 +17,8 @@ static double exp_of(double x)
     return sum * eff_pow2(k);
 }
 
-/* ln s for s in 1..2^30, by Newton's method from the logarithm of the power of two below. */
-static double ln_of(double s)
+/* By Newton's method from the logarithm of the power of two below. */
+double eff_ln(double s)
 {
     double y = 0;
     for (double power = 2; power <= s; power *= 2)
@@ -47,7 +47,7 @@ static double sum_of_exp(const float *logits, double max, size_t n)
 double eff_softmax_kl(const float *a, const float *b, size_t n)
 {
     const double max_a = (double)a[eff_best_class(a, n)], max_b = (double)b[eff_best_class(b, n)];
-    const double total = sum_of_exp(a, max_a, n), ln_a = ln_of(total), ln_b = ln_of(sum_of_exp(b, max_b, n));
+    const double total = sum_of_exp(a, max_a, n), ln_a = eff_ln(total), ln_b = eff_ln(sum_of_exp(b, max_b, n));
     double kl = 0;
     for (size_t i = 0; i < n; i++) {
         const double x = (double)a[i] - max_a, y = (double)b[i] - max_b;

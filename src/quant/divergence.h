@@ -11,6 +11,9 @@
  */
 double eff_softmax_kl(const float *a, const float *b, size_t n);
 
+/* ln s for s in 1..2^60, without libm. */
+double eff_ln(double s);
+
 /* Index of the largest of n logits; of equal ones the first. */
 size_t eff_best_class(const float *logits, size_t n);
 

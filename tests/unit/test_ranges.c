@@ -5,6 +5,7 @@
 #include "effnet/compile.h"
 #include "graph/ir.h"
 #include "graph/reference_f32.h"
+#include "quant/clip.h"
 #include "quant/loud.h"
 
 #include <math.h>
@@ -207,7 +208,8 @@ static double median_db(const EffGraph *g, const EffCompiled *c)
 
 static EffCompiled *quantize(const EffGraph *g, int n_threads, EffRangeMethod method)
 {
-    const EffQuantizeOptions options = {.n_threads = n_threads, .n_report = 3, .ranges = method, .no_gptq = 1};
+    const EffQuantizeOptions options = {
+        .n_threads = n_threads, .n_report = 3, .ranges = method, .percentile = 99.99, .no_gptq = 1};
     EffCompiled *c = NULL;
     if (eff_quantize(&c, g, &pictures, &options) != EFF_OK)
         fail_msg("%s", eff_last_message());
@@ -305,13 +307,106 @@ static void what_swish_hides_takes_no_range(void **state)
     assert_true(eff_range_before(&r, EFF_ACTIVATION_SIGMOID) == 12);
 }
 
+/* 1,000,000 values up to a quarter of the largest, and one that is the largest. */
+static EffHistogram *one_outlier(void)
+{
+    EffHistogram *h = eff_calloc(1, sizeof *h);
+    assert_non_null(h);
+    for (int i = 0; i < EFF_CLIP_BINS / 4; i++)
+        h->bins[i] = 1000000 / (EFF_CLIP_BINS / 4);
+    h->bins[EFF_CLIP_BINS - 1] = 1;
+    h->span = 1;
+    return h;
+}
+
+static void methods_cut_where_they_should(void **state)
+{
+    (void)state;
+    EffHistogram *h = one_outlier();
+    assert_int_equal(eff_clip_choose(h, EFF_RANGES_PERCENTILE, 100), EFF_CLIP_BINS);
+    assert_int_equal(eff_clip_choose(h, EFF_RANGES_PERCENTILE, 99.99), EFF_CLIP_BINS / 4);
+    assert_int_equal(eff_clip_choose(h, EFF_RANGES_PERCENTILE, 49.9), EFF_CLIP_BINS / 8);
+    h->zeros = 3000000; /* they count: three of four values are 0 now */
+    assert_int_equal(eff_clip_choose(h, EFF_RANGES_PERCENTILE, 87.5), EFF_CLIP_BINS / 8);
+    /* The least squared error, by trying every end. */
+    const int n = eff_clip_choose(h, EFF_RANGES_MSE, 0);
+    double least = HUGE_VAL;
+    int best = 0;
+    for (int end = 128; end <= EFF_CLIP_BINS; end += 16) {
+        double sum = 0;
+        for (int i = 0; i < EFF_CLIP_BINS; i++)
+            sum += (double)h->bins[i] * (i < end ? end / 255.0 * end / 255.0 / 12 : (i + 0.5 - end) * (i + 0.5 - end));
+        if (sum < least) {
+            least = sum;
+            best = end;
+        }
+    }
+    assert_int_equal(n, best);
+    assert_true(n >= EFF_CLIP_BINS / 4 && n < EFF_CLIP_BINS);
+    /* Coarse levels lose the shape of what falls off, a low end piles it up in the last bin. */
+    double count = 4e6;
+    for (int i = 0; i < EFF_CLIP_BINS / 4; i++, count *= 0.97)
+        h->bins[i] = (uint64_t)count + 1;
+    h->zeros = 0;
+    const int kl = eff_clip_choose(h, EFF_RANGES_KL, 0);
+    assert_true(kl > EFF_CLIP_BINS / 8 && kl < EFF_CLIP_BINS);
+    /* Of nothing but zeros all is kept. */
+    *h = (EffHistogram){.zeros = 5, .span = 1};
+    assert_int_equal(eff_clip_choose(h, EFF_RANGES_PERCENTILE, 99), EFF_CLIP_BINS);
+    assert_int_equal(eff_clip_choose(h, EFF_RANGES_KL, 0), EFF_CLIP_BINS);
+    eff_free(h);
+}
+
+/* Each method quantizes a network, with ranges that are no wider, the same for every number of threads. */
+static void methods_shrink_ranges(void **state)
+{
+    (void)state;
+    static const EffRangeMethod methods[] = {EFF_RANGES_PERCENTILE, EFF_RANGES_MSE, EFF_RANGES_KL};
+    EffGraph *g = network();
+    EffReference *reference;
+    EffRanges whole, one, three;
+    EffLoudness loudness;
+    assert_int_equal(eff_reference_create(&reference, g, NULL), EFF_OK);
+    EffQuantizeOptions o = {.n_threads = 1, .percentile = 99};
+    for (size_t i = 0; i < 3; i++) {
+        o.ranges = methods[i];
+        EffRanges *const both[2] = {&one, &three};
+        for (int k = 0; k < 2; k++) {
+            o.n_threads = k == 0 ? 1 : 3;
+            assert_int_equal(eff_observe_ranges(both[k], &loudness, g, reference, &pictures, &o), EFF_OK);
+            eff_loudness_free(&loudness);
+            assert_int_equal(eff_ranges_clip(both[k], g, reference, &pictures, &o), EFF_OK);
+        }
+        assert_int_equal(eff_observe_ranges(&whole, &loudness, g, reference, &pictures, &o), EFF_OK);
+        int n_less = 0;
+        for (int v = 0; v < g->n_values; v++) {
+            for (int c = 0; c < whole.values[v].c; c++) {
+                assert_true(one.values[v].min[c] == three.values[v].min[c] &&
+                            one.values[v].max[c] == three.values[v].max[c]);
+                assert_true(one.values[v].min[c] >= whole.values[v].min[c] &&
+                            one.values[v].max[c] <= whole.values[v].max[c]);
+                n_less += one.values[v].max[c] < whole.values[v].max[c];
+            }
+        }
+        assert_true(methods[i] != EFF_RANGES_PERCENTILE || n_less > 0);
+        EffCompiled *c = quantize(g, 0, methods[i]);
+        assert_true(median_db(g, c) > 15);
+        eff_compiled_free(c);
+        eff_loudness_free(&loudness);
+        eff_ranges_free(&whole);
+        eff_ranges_free(&one);
+        eff_ranges_free(&three);
+    }
+    eff_reference_free(reference);
+    eff_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_loud_picture_does_not_decide),
-        cmocka_unit_test(memory_may_run_out_with_a_loud_picture),
-        cmocka_unit_test(only_rare_pictures_are_cut_off),
-        cmocka_unit_test(what_swish_hides_takes_no_range),
+        cmocka_unit_test(a_loud_picture_does_not_decide), cmocka_unit_test(memory_may_run_out_with_a_loud_picture),
+        cmocka_unit_test(only_rare_pictures_are_cut_off), cmocka_unit_test(what_swish_hides_takes_no_range),
+        cmocka_unit_test(methods_cut_where_they_should),  cmocka_unit_test(methods_shrink_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
