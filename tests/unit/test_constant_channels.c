@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SIZE = 32 };
 
@@ -73,9 +74,10 @@ static void same_output(EffGraph *g, int fewer)
     double most = 0, error = 0;
     const int n = count(g);
     float *before = run(g);
-    assert_int_equal(eff_pass_drop_constant_channels(g), EFF_OK);
+    int dropped = -1;
+    assert_int_equal(eff_graph_drop_constant_channels(g, &dropped), EFF_OK);
+    assert_int_equal(dropped, fewer);
     assert_int_equal(n - count(g), fewer);
-    assert_int_equal(eff_graph_infer_shapes(g), EFF_OK);
     float *after = run(g);
     for (size_t k = 0; k < eff_shape_count(g->values[g->output].shape); k++) {
         most = fmax(most, fabs((double)before[k]));
@@ -231,6 +233,18 @@ static EffStatus once(void *ctx)
     return st;
 }
 
+static void test_no_weights(void **state)
+{
+    (void)state;
+    EffArch arch;
+    EffGraph *g = NULL;
+    assert_int_equal(eff_arch_find(&arch, "lite0"), EFF_OK);
+    assert_int_equal(eff_graph_build(&g, &arch), EFF_OK);
+    assert_int_equal(eff_graph_drop_constant_channels(g, NULL), EFF_ERR_ARG);
+    assert_non_null(strstr(eff_last_message(), "no weights"));
+    eff_graph_free(g);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -241,9 +255,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing), cmocka_unit_test(test_depthwise), cmocka_unit_test(test_expand),
-        cmocka_unit_test(test_clipped), cmocka_unit_test(test_gated),     cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_nothing), cmocka_unit_test(test_depthwise),  cmocka_unit_test(test_expand),
+        cmocka_unit_test(test_clipped), cmocka_unit_test(test_gated),      cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_memory),  cmocka_unit_test(test_no_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -304,3 +304,26 @@ EffStatus eff_pass_drop_constant_channels(EffGraph *g)
     eff_free(p.group);
     return st;
 }
+
+static int count_outputs(const EffGraph *g)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        n += g->nodes[i].op == EFF_OP_CONV ? g->nodes[i].conv.out_ch : 0;
+    return n;
+}
+
+EffStatus eff_graph_drop_constant_channels(EffGraph *g, int *n_dropped)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].op == EFF_OP_CONV && g->nodes[i].conv.wgt.data == NULL)
+            return eff_fail(EFF_ERR_ARG, "%s: the network has no weights yet; load some first", g->nodes[i].name);
+    }
+    const int n = count_outputs(g);
+    EffStatus st = eff_pass_drop_constant_channels(g);
+    if (st == EFF_OK)
+        st = eff_graph_infer_shapes(g);
+    if (st == EFF_OK && n_dropped != NULL)
+        *n_dropped = n - count_outputs(g);
+    return st;
+}
