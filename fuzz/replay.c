@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stands in for libFuzzer where there is none: replays files and folders of inputs through a fuzz target, and with
- * --mutants N also N seeded mutants of them (bit flips, interesting integers, cuts, copies, splices). A hang is
- * killed by an alarm, memory is bounded by RLIMIT_AS except under a sanitizer.
+ * --mutants N also N seeded mutants of them (bit flips, interesting integers, cuts, copies, splices), with --fields N
+ * also N mutants of the fields of ONNX files. A hang is killed by an alarm, memory is bounded by RLIMIT_AS except under
+ * a sanitizer.
  *
- *     replay [--mutants N] [--seed S] [--cuts] PATH...      --cuts: every truncation of each input too
+ *     replay [--mutants N] [--fields N] [--seed S] [--cuts] PATH...      --cuts: every truncation of each input too
  */
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "proto_mutate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -103,14 +105,33 @@ static size_t mutate(EffRng *rng, uint8_t *data, size_t size, size_t capacity)
     return size;
 }
 
+static void run_fields(EffRng *rng, long n)
+{
+    for (size_t i = 0; n > 0 && i < n_inputs; i++) {
+        if (!proto_returns(inputs[i].data, inputs[i].size)) {
+            fprintf(stderr, "replay: input %zu is no ONNX file, or does not come back as it was\n", i);
+            exit(1);
+        }
+    }
+    for (long m = 0; m < n; m++) {
+        const EffBytes *from = &inputs[(size_t)m % n_inputs];
+        uint8_t *data;
+        const size_t size = proto_mutate(&data, rng, from->data, from->size);
+        run(data, size);
+        free(data);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    long n_mutants = 0;
+    long n_mutants = 0, n_fields = 0;
     uint64_t seed = 1;
     int cuts = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--mutants") == 0 && i + 1 < argc)
             n_mutants = atol(argv[++i]);
+        else if (strcmp(argv[i], "--fields") == 0 && i + 1 < argc)
+            n_fields = atol(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--cuts") == 0)
@@ -146,7 +167,8 @@ int main(int argc, char **argv)
         run(data, size);
         free(data);
     }
-    printf("replayed %zu inputs and %ld mutants\n", n_inputs, n_mutants);
+    run_fields(&rng, n_fields);
+    printf("replayed %zu inputs and %ld mutants\n", n_inputs, n_mutants + n_fields);
     for (size_t i = 0; i < n_inputs; i++)
         eff_free(inputs[i].data);
     return 0;

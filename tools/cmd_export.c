@@ -8,6 +8,7 @@ static const Option options[] = {
     {"output", 'o', "FILE", "the .onnx", COMPLETES_FILE},
     {"opset", 0, "N", "operator set, 9 to 21 (default 13)", COMPLETES_NOTHING},
     {"simplify", 0, NULL, "fold BatchNorm, and all else that 'effnet graph' shows folded", COMPLETES_NOTHING},
+    {"drop-constant", 0, NULL, "with --simplify: take out channels that no picture can change", COMPLETES_NOTHING},
     {"random-init", 0, "SEED", "random weights for a bare ARCH", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object", COMPLETES_NOTHING},
     {0}};
@@ -92,6 +93,8 @@ static ExitCode run(const Args *a)
         return cli_usage(a, "name the file to write: -o model.onnx");
     if (!cli_int(a, "opset", EFF_EXPORT_MIN_OPSET, EFF_EXPORT_MAX_OPSET, &how.opset))
         return EXIT_USAGE;
+    if (cli_flag(a, "drop-constant") && !cli_flag(a, "simplify"))
+        return cli_usage(a, "--drop-constant needs --simplify: BatchNorm has to be folded before");
     ExitCode code = model_find(a, a->words[0], &spec);
     if (code == EXIT_OK && spec.is_bin)
         code = cli_usage(a, "%s is compiled already; name its weights instead", spec.file);
@@ -103,6 +106,8 @@ static ExitCode run(const Args *a)
             st = eff_onnx_size(&before, g, &how);
         if (st == EFF_OK && cli_flag(a, "simplify"))
             st = eff_graph_optimize(g);
+        if (st == EFF_OK && cli_flag(a, "drop-constant"))
+            st = eff_graph_drop_constant_channels(g, NULL);
         if (st == EFF_OK)
             st = eff_onnx_size(&after, g, &how);
         if (st == EFF_OK)

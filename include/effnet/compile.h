@@ -210,6 +210,14 @@ EffStatus eff_leaves_picture(uint8_t *pixels, int size, uint64_t seed);
  * EFF_ERR_ARG, EFF_ERR_NOMEM. */
 EffStatus eff_graph_optimize(EffGraph *g);
 
+/**
+ * Take out channels that no picture can change; what they add goes into biases. Not one of the passes above, since the
+ * channels behind them get other numbers, and nothing runs faster (doc/onnx.md).
+ * @param g  after eff_graph_optimize(). @param n_dropped  receives how many outputs of convolutions went; may be NULL.
+ * @return EFF_OK, EFF_ERR_ARG (no weights), EFF_ERR_NOMEM.
+ */
+EffStatus eff_graph_drop_constant_channels(EffGraph *g, int *n_dropped);
+
 /** How eff_graph_draw() draws. */
 typedef enum EffDrawing {
     EFF_DRAWING_DOT = 0, /**< a digraph for Graphviz */

@@ -189,6 +189,12 @@ bool eff_plain_file_size(uint64_t *out, const char *path)
     return true;
 }
 
+bool eff_is_link(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 EffStatus eff_strings_push(EffStrings *list, const char *text)
 {
     if ((list->n & (list->n - 1)) == 0) { /* grow at powers of two */

@@ -37,6 +37,8 @@ bool eff_is_dir(const char *path);
 bool eff_is_file(const char *path);
 /** Bytes of a regular file that is no symbolic link; false for anything else. */
 bool eff_plain_file_size(uint64_t *out, const char *path);
+/* Whether a path is a symbolic link. */
+bool eff_is_link(const char *path);
 
 /** A growing list of strings. */
 typedef struct EffStrings {

@@ -124,5 +124,7 @@ EffStatus eff_pass_fold_pad(EffGraph *g);
 EffStatus eff_pass_absorb_input(EffGraph *g); /* changes the preprocessing instead */
 EffStatus eff_pass_fold_batchnorm(EffGraph *g);
 EffStatus eff_pass_fold_affine(EffGraph *g);
+/* Not one of eff_graph_optimize(): see eff_graph_drop_constant_channels(). After the others; shapes are known. */
+EffStatus eff_pass_drop_constant_channels(EffGraph *g);
 
 #endif

@@ -2,6 +2,7 @@
 /* Exporting ONNX: what is written comes back as the same plan, at every operator set; limits; memory that runs out. */
 #include "unit.h"
 
+#include "base/file.h"
 #include "export/onnx_export.h"
 #include "graph/ir.h"
 #include "same_plan.h"
@@ -72,6 +73,61 @@ static void test_same_plan(void **state)
     same_plan(built("efficientnet-b0", 32, 1));
     same_plan(built("tf-efficientnet-b1", 80, 3));
     same_plan(built("efficientnet-lite3", 65, 3)); /* bilinear; SAME pads that differ from side to side */
+}
+
+static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
+{
+    eff_synthetic_picture(pixels, *(int *)ctx, 100 + i);
+    return EFF_OK;
+}
+
+/* The .bin of a network in int8. */
+static EffBytes quantized(const EffGraph *g)
+{
+    char path[] = "/tmp/effnet-export-XXXXXX";
+    int size = g->pre.size;
+    const EffPictures pictures = {.n = 4, .get = get_synthetic, .ctx = &size};
+    const EffQuantizeOptions options = {.n_threads = 1, .n_report = 2, .no_gptq = 1};
+    EffCompiled *c = NULL;
+    EffBytes bytes = {0};
+    ok(eff_quantize(&c, g, &pictures, &options));
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    ok(eff_compiled_write(c, path));
+    ok(eff_file_read(&bytes, path, SIZE_MAX / 2));
+    unlink(path);
+    eff_compiled_free(c);
+    return bytes;
+}
+
+/* Calibration, rounding and the plan see nothing of the way through ONNX. */
+static void same_int8(const char *name)
+{
+    EffArch arch;
+    EffGraph *g = NULL;
+    ok(eff_arch_find(&arch, name));
+    arch.pre.size = 64;
+    arch.n_classes = 10;
+    arch.width *= 0.5;
+    ok(eff_graph_build(&g, &arch));
+    ok(eff_graph_randomize(g, 7));
+    EffGraph *back = through_file(g, 0, false);
+    ok(eff_graph_optimize(g));
+    EffBytes built_bin = quantized(g), back_bin = quantized(back);
+    assert_int_equal(built_bin.size, back_bin.size);
+    assert_memory_equal(built_bin.data, back_bin.data, built_bin.size);
+    eff_free(built_bin.data);
+    eff_free(back_bin.data);
+    eff_graph_free(back);
+    eff_graph_free(g);
+}
+
+static void test_same_int8(void **state)
+{
+    (void)state;
+    same_int8("efficientnet-b0");
+    same_int8("efficientnet-lite0");
 }
 
 /* The versions of the format that belong to operator sets, and the counts by both rules. */
@@ -388,10 +444,10 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_plan),  cmocka_unit_test(test_opsets), cmocka_unit_test(test_size),
-        cmocka_unit_test(test_operators),  cmocka_unit_test(test_labels), cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_no_weights), cmocka_unit_test(test_write),  cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_preprocess),
+        cmocka_unit_test(test_same_plan),  cmocka_unit_test(test_opsets),    cmocka_unit_test(test_size),
+        cmocka_unit_test(test_operators),  cmocka_unit_test(test_labels),    cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_no_weights), cmocka_unit_test(test_write),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_preprocess), cmocka_unit_test(test_same_int8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,21 @@ static void test_refusals(void **state)
     onnx_plain(&g, "Relu", "a", "x", NULL, "y");
     onnx_plain(&g, "Relu", "b", "x", NULL, "y");
     refused(&g, EFF_ERR_FORMAT, "twice");
+    g = begin();
+    onnx_weights(&g, "none", NULL, 1, (const int64_t[]){0});
+    number(&g, "six", 6);
+    Proto node = {0};
+    onnx_node_begin(&node, "Clip", "clip", (const char *const[]){"x", "none", "six", NULL}, "y");
+    proto_message(&g, 1, &node);
+    refused(&g, EFF_ERR_FORMAT, "clip (Clip, opset 13): a bound of more than one element");
+    g = begin();
+    static const float pads[8] = {0};
+    onnx_weights(&g, "pads", pads, 1, (const int64_t[]){8});
+    onnx_plain(&g, "GlobalAveragePool", "mean", "x", NULL, "m");
+    node = (Proto){0};
+    onnx_node_begin(&node, "Pad", "pad", (const char *const[]){"x", "pads", "m", NULL}, "y"); /* filled with a mean */
+    proto_message(&g, 1, &node);
+    refused(&g, EFF_ERR_UNSUPPORTED, "depend on the picture");
 }
 
 static void count_blocked(void *ctx, const char *node, const char *op, const char *fate, const char *why)

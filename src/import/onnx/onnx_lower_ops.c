@@ -442,8 +442,8 @@ static EffStatus lower_global_pool(EffOnnxLowerer *l, const EffOnnxNode *node)
     if (eff_onnx_is(node, "ReduceMean")) {
         int64_t axes[EFF_MAX_RANK];
         int n = eff_onnx_ints(node, "axes", axes, EFF_MAX_RANK);
-        const EffOnnxTensor *list = tensor(l, node, 1);
-        for (int i = 0; list != NULL && i < (int)list->n && i < EFF_MAX_RANK; i++)
+        const EffOnnxTensor *list = n < 0 ? tensor(l, node, 1) : NULL; /* known, where the shape needed it */
+        for (int i = 0; list != NULL && list->data != NULL && i < (int)list->n && i < EFF_MAX_RANK; i++)
             axes[(n = i + 1) - 1] = eff_onnx_get_int(list, (size_t)i);
         for (int i = 0; i < n; i++) {
             int axis;
@@ -494,6 +494,9 @@ static EffStatus lower_pad(EffOnnxLowerer *l, const EffOnnxNode *node)
     const EffShape shape = l->g->values[s.value].shape;
     int64_t pads[2 * EFF_MAX_RANK], before[EFF_MAX_RANK] = {0}, after[EFF_MAX_RANK] = {0};
     int n = eff_onnx_ints(node, "pads", pads, 2 * EFF_MAX_RANK);
+    if ((list != NULL && list->data == NULL) || (fill != NULL && fill->data == NULL) ||
+        (axes != NULL && (axes->data == NULL || list == NULL || 2 * axes->n != list->n)))
+        return eff_fail(EFF_ERR_UNSUPPORTED, "pads, a fill value or axes that depend on the picture, or do not fit");
     if (list != NULL && list->n <= 2 * EFF_MAX_RANK) {
         n = (int)list->n;
         for (int i = 0; i < n; i++)

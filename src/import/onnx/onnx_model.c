@@ -57,7 +57,7 @@ static size_t slot_of(const EffOnnxModel *m, EffWire name)
     size_t at = (size_t)hash(name) & (m->table_size - 1);
     for (; m->table[at] >= 0; at = (at + 1) & (m->table_size - 1)) {
         const EffWire other = m->values[m->table[at]].name;
-        if (eff_wire_size(other) == n && memcmp(other.at, name.at, n) == 0)
+        if (eff_wire_size(other) == n && (n == 0 || memcmp(other.at, name.at, n) == 0))
             break;
     }
     return at;

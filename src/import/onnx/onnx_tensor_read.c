@@ -186,6 +186,18 @@ static bool stays_inside(const char *path)
     return true;
 }
 
+/* Whether a folder on the way to the file is a link: from the model's folder, whose name has `from` bytes. */
+static bool leads_astray(char *path, size_t from)
+{
+    bool found = false;
+    for (char *slash = strchr(path + from, '/'); slash != NULL && !found; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        found = eff_is_link(path);
+        *slash = '/';
+    }
+    return found;
+}
+
 static EffStatus read_external(Reader *r, EffOnnxFiles *files)
 {
     char name[256];
@@ -211,7 +223,7 @@ static EffStatus read_external(Reader *r, EffOnnxFiles *files)
     EffStatus st = EFF_OK;
     if (r->has_length && r->length != wanted)
         st = damaged("external data has not the size that the tensor's shape says");
-    else if (!eff_plain_file_size(&size, path))
+    else if (leads_astray(path, strlen(path) - n) || !eff_plain_file_size(&size, path))
         st = eff_fail(EFF_ERR_IO, "%s: no such file, or a link; put the data file beside the model", path);
     else if (r->offset > size || wanted > size - r->offset)
         st = eff_fail(EFF_ERR_FORMAT, "%s: ends before byte %llu + %zu; fetch the data file again", path,

@@ -56,5 +56,5 @@ EffWireResult eff_wire_next(EffWire *w, EffWireField *out)
 bool eff_wire_is(EffWire w, const char *text)
 {
     const size_t n = strlen(text);
-    return eff_wire_size(w) == n && memcmp(w.at, text, n) == 0;
+    return eff_wire_size(w) == n && (n == 0 || memcmp(w.at, text, n) == 0);
 }
