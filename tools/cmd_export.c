@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* effnet export: a float network as an ONNX model. */
+/* effnet export: a float network, or a quantized model, as an ONNX model. */
 #include "commands.h"
 #include "model.h"
 #include "output.h"
@@ -79,6 +79,35 @@ static ExitCode report(const Args *a, const char *path, const EffOnnxSize *befor
     return output_flush(a);
 }
 
+/* A compiled model. Options that are about weights have nothing to act on. */
+static ExitCode export_compiled(const Args *a, const char *word, const char *path, const EffOnnxExport *how)
+{
+    EffOnnxSize size = {0};
+    Model m;
+    if (cli_flag(a, "simplify") || cli_value(a, "random-init") != NULL)
+        return cli_usage(a, "%s is compiled already; --simplify and --random-init are for weights", word);
+    ExitCode code = model_open(&m, a, word);
+    if (code != EXIT_OK)
+        return code;
+    EffOnnxExport with_labels = *how;
+    with_labels.labels = (const char *const *)m.labels;
+    const EffStatus st = eff_onnx_write_model(&size, m.model, path, &with_labels);
+    code = st != EFF_OK ? cli_fail(a, st) : EXIT_OK;
+    model_close(&m);
+    if (code != EXIT_OK)
+        return code;
+    if (cli_flag(a, "json"))
+        return output_json(a, json_pack("{s:s,s:i,s:i,s:I,s:o,s:i}", "file", path, "opset", size.opset, "ir_version",
+                                        size.ir_version, "bytes", (json_int_t)size.file_bytes, "quantized",
+                                        size_json(&size), "int16_left_float", size.n_int16_left_float));
+    printf("%s: opset %d, IR version %d, %llu bytes, quantized: %d nodes, %llu parameters\n", path, size.opset,
+           size.ir_version, (unsigned long long)size.file_bytes, size.n_nodes, (unsigned long long)size.params);
+    if (size.n_int16_left_float > 0)
+        printf("%d activations of 16 bits stay float: QuantizeLinear has int16 from opset 21 on (--opset 21)\n",
+               size.n_int16_left_float);
+    return output_flush(a);
+}
+
 static ExitCode run(const Args *a)
 {
     const char *path = cli_value(a, "output");
@@ -93,8 +122,10 @@ static ExitCode run(const Args *a)
     if (!cli_int(a, "opset", EFF_EXPORT_MIN_OPSET, EFF_EXPORT_MAX_OPSET, &how.opset))
         return EXIT_USAGE;
     ExitCode code = model_find(a, a->words[0], &spec);
-    if (code == EXIT_OK && spec.is_bin)
-        code = cli_usage(a, "%s is compiled already; name its weights instead", spec.file);
+    if (code == EXIT_OK && spec.is_bin) {
+        model_spec_free(&spec);
+        return export_compiled(a, a->words[0], path, &how);
+    }
     if (code == EXIT_OK)
         code = load(a, &spec, &g);
     if (code == EXIT_OK) {
