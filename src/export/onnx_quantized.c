@@ -528,7 +528,10 @@ static EffStatus prepare(Exporter *e, EffOnnxContent *content, const EffPlan *pl
         st = eff_fail(EFF_ERR_ARG, "operator set %d; a quantized model needs %d to %d (a scale a channel)", e->f.opset,
                       EFF_EXPORT_MIN_QUANTIZED_OPSET, EFF_EXPORT_MAX_OPSET);
     for (int i = 0; i < plan->n_steps && st == EFF_OK; i++) {
-        if (plan->steps[i].op >= EFF_STEP_F32_INPUT)
+        if (eff_step_is_wide(plan->steps[i].op) || plan->steps[i].op == EFF_STEP_GATE)
+            st = eff_fail(EFF_ERR_UNSUPPORTED, "%s: a node with 16-bit inputs, which is not exported; quantize without "
+                          "--int16-nodes", plan->steps[i].name);
+        else if (eff_step_is_float(plan->steps[i].op))
             st = eff_fail(EFF_ERR_UNSUPPORTED, "%s: a float model; export the weights that it was compiled from",
                           plan->name);
     }

@@ -94,6 +94,10 @@ static EffStatus find_act(EffRealLayer *l, const EffPlan *plan, const EffPlanSte
         l->act = s->act == EFF_ACT_RELU ? EFF_ACTIVATION_RELU : EFF_ACTIVATION_NONE;
         return EFF_OK;
     }
+    if (s->act == EFF_ACT_RELU6) {
+        l->act = EFF_ACTIVATION_RELU6;
+        return EFF_OK;
+    }
     const double silu = misfit(plan, s, EFF_FN_SILU, l->step), hswish = misfit(plan, s, EFF_FN_HARD_SWISH, l->step);
     if (fmin(silu, hswish) > 1)
         return eff_fail(EFF_ERR_UNSUPPORTED, "%s: an activation table that is neither SiLU's nor hard-swish's", s->name);
