@@ -24,7 +24,9 @@ typedef struct Exporter {
     const EffPlan *plan;
     EffRealLayer *layers; /* [n_steps]; zeroed where a step has no weights */
     int *same_as;         /* [n_tensors]: the tensor whose values it lays out in another way, or itself */
+    bool *in_steps;       /* [n_tensors]: u8 that is computed in steps less zero, which rounds exactly, not real */
     bool has_relu6;
+    unsigned pre_shifts; /* bit L: one that occurs */
 } Exporter;
 
 /* ---- Names: a node's name, what it is, and the number of the tensor or step, which makes it unique ---- */
@@ -113,7 +115,7 @@ static void pair(Exporter *e, const char *op, int t, bool last)
         put_real(e, EFF_ONNX_INPUT, t);
     else
         put_name(e, EFF_ONNX_INPUT, tensor_name(e, t), "_quantized", t);
-    put_name(e, EFF_ONNX_INPUT, tensor_name(e, t), "_scale", t);
+    put_name(e, EFF_ONNX_INPUT, tensor_name(e, t), !last && e->in_steps[t] ? "_step" : "_scale", t);
     put_name(e, EFF_ONNX_INPUT, tensor_name(e, t), "_zero_point", t);
     put_name(e, EFF_ONNX_OUTPUT, tensor_name(e, t), last ? "_dequantized" : "_quantized", t);
     char ending[32];
@@ -122,6 +124,12 @@ static void pair(Exporter *e, const char *op, int t, bool last)
     if (eff_real_per_channel(e->plan, t))
         eff_onnx_attr_int(&e->f, "axis", 1);
     eff_proto_end(&e->f.p);
+}
+
+static double one_step(const Exporter *e, int t, int c)
+{
+    (void)e, (void)t, (void)c;
+    return 1;
 }
 
 /* Tensor t is computed: what its readers take. */
@@ -143,6 +151,8 @@ static void quantize_constants(Exporter *e, int t)
     const bool per_channel = eff_real_per_channel(e->plan, t), wide = tensor->type == EFF_TENSOR_S16;
     const int64_t n = per_channel ? tensor->c : 1;
     floats(e, tensor_name(e, t), "_scale", t, per_channel, &n, scale_at);
+    if (e->in_steps[t])
+        floats(e, tensor_name(e, t), "_step", t, per_channel, &n, one_step);
     eff_onnx_begin_constant(&e->f, wide ? EFF_ONNX_INT16 : EFF_ONNX_UINT8, per_channel, &n);
     put_name(e, EFF_ONNX_TENSOR_NAME, tensor_name(e, t), "_zero_point", t);
     uint8_t *at = eff_proto_bytes(&e->f.p, EFF_ONNX_TENSOR_RAW, (uint64_t)(n * (wide ? 2 : 1)));
@@ -170,11 +180,12 @@ static int index_of(const Exporter *e, const EffPlanStep *s)
     return (int)(s - e->plan->steps);
 }
 
+/* In halves of the accumulator's unit. */
 static bool bias_is_int(const Exporter *e, const EffPlanStep *s)
 {
     const EffRealLayer *l = &e->layers[index_of(e, s)];
     for (int o = 0; o < l->n_out; o++) {
-        if (l->bias[o] != floor(l->bias[o]) || fabs(l->bias[o]) > INT32_MAX)
+        if (2 * l->bias[o] != floor(2 * l->bias[o]) || fabs(l->bias[o]) > INT32_MAX / 2)
             return false;
     }
     return s->op != EFF_STEP_HEAD;
@@ -189,7 +200,7 @@ static double weight_scale(const Exporter *e, int step, int o)
 
 static double bias_scale(const Exporter *e, int step, int o)
 {
-    return e->layers[step].unit[o];
+    return e->layers[step].unit[o] / 2;
 }
 
 static double float_bias(const Exporter *e, int step, int o)
@@ -203,10 +214,102 @@ static double reciprocal_step(const Exporter *e, int step, int i)
     return 1 / eff_real_scale(e->plan, e->plan->steps[step].in[0], i);
 }
 
-static double top_at(const Exporter *e, int step, int o)
+/* ---- Requantization: constants ---- */
+
+static int16_t entry(const Exporter *e, int step, EffDataSlot slot, int o)
 {
-    return e->layers[step].top[o];
+    return ((const int16_t *)eff_plan_data(e->plan, &e->plan->steps[step], slot))[o];
 }
+
+static bool clamps(const EffPlanStep *s)
+{
+    return s->op != EFF_STEP_QUANT && s->out_kind == EFF_OUT_U8_CLAMP;
+}
+
+/* The multiplier to u8 in steps of that u8 tensor: of t, or of the 16 bits before they are shifted by post_shift. */
+static double to_u8(const Exporter *e, int step, int o)
+{
+    return ldexp(entry(e, step, clamps(&e->plan->steps[step]) ? EFF_DATA_MULT : EFF_DATA_OMULT, o), -15);
+}
+
+/* Real value of a step of the 16-bit tensor that a u8 copy is made of. */
+static double copied_unit(const Exporter *e, int step, int o)
+{
+    const EffPlanStep *s = &e->plan->steps[step];
+    return s->op == EFF_STEP_QUANT ? eff_real_scale(e->plan, s->in[0], o) : e->layers[step].y_unit[o];
+}
+
+static double u8_factor(const Exporter *e, int step, int o)
+{
+    const EffPlanStep *s = &e->plan->steps[step];
+    return clamps(s) ? to_u8(e, step, o) : ldexp(to_u8(e, step, o), s->post_shift) / copied_unit(e, step, o);
+}
+
+/* Where 16 bits, or a clamp, end in steps of the u8 tensor. */
+static double u8_most(const Exporter *e, int step, int o)
+{
+    const double most = INT16_MAX * to_u8(e, step, o);
+    return clamps(&e->plan->steps[step]) ? fmin(most, entry(e, step, EFF_DATA_TOP, o)) : most;
+}
+
+static double u8_least(const Exporter *e, int step, int o)
+{
+    return INT16_MIN * to_u8(e, step, o);
+}
+
+/* Whether bytes reach further than 16 bits and the clamp do, above or below. */
+static bool ends_early(const Exporter *e, const EffPlanStep *s, bool above)
+{
+    const int k = index_of(e, s);
+    for (int o = 0; o < s->out_ch; o++) {
+        const int zero = entry(e, k, EFF_DATA_ZERO, o);
+        if (above ? u8_most(e, k, o) + zero < 255 : u8_least(e, k, o) + zero > 0)
+            return true;
+    }
+    return false;
+}
+
+/* The multiplier to y as two of 8 bits: products with 16 bits are exact in float. */
+static double mult_high(const Exporter *e, int step, int o)
+{
+    return ldexp(entry(e, step, EFF_DATA_MULT, o) >> 8, e->plan->steps[step].pre_shift - 7);
+}
+
+static double mult_low(const Exporter *e, int step, int o)
+{
+    return ldexp(entry(e, step, EFF_DATA_MULT, o) & 255, e->plan->steps[step].pre_shift - 8);
+}
+
+static double y_unit(const Exporter *e, int step, int o)
+{
+    return e->layers[step].y_unit[o];
+}
+
+/* A convolution whose sums and what follows them are computed as the plan does, to the bit. */
+static bool is_exact(const EffPlanStep *s)
+{
+    return s->op == EFF_STEP_STEM || s->op == EFF_STEP_PW || s->op == EFF_STEP_DW;
+}
+
+static void requant_constants(Exporter *e, const EffPlanStep *s)
+{
+    const int k = index_of(e, s);
+    const int64_t dims[] = {1, s->out_ch, 1, 1};
+    if (is_exact(s) && !clamps(s)) {
+        floats(e, s->name, ".mult_high", k, 4, dims, mult_high);
+        floats(e, s->name, ".mult_low", k, 4, dims, mult_low);
+        floats(e, s->name, ".unit", k, 4, dims, y_unit);
+    }
+    if (s->out[0] == EFF_PLAN_NONE || !e->in_steps[s->out[0]])
+        return;
+    floats(e, s->name, ".to_u8", k, 4, dims, u8_factor);
+    if (ends_early(e, s, true))
+        floats(e, s->name, ".most", k, 4, dims, u8_most);
+    if (ends_early(e, s, false))
+        floats(e, s->name, ".least", k, 4, dims, u8_least);
+}
+
+/* ---- Layers: constants ---- */
 
 /* [o][ky][kx][i] as [o][i][ky][kx]. 16-bit weights are int32 where DequantizeLinear does not take int16. */
 static void weights(Exporter *e, const EffPlanStep *s)
@@ -246,8 +349,6 @@ static void layer_constants(Exporter *e, const EffPlanStep *s)
     if (steps_differ(e, s))
         floats(e, s->name, ".input_steps", k, s->op == EFF_STEP_HEAD ? 2 : 4, (const int64_t[]){1, s->in_ch, 1, 1},
                reciprocal_step);
-    if (l->clamp_is_odd)
-        floats(e, s->name, ".top", k, 4, (const int64_t[]){1, n, 1, 1}, top_at);
     if (!bias_is_int(e, s)) {
         floats(e, s->name, ".bias", k, 1, &n, float_bias);
         return;
@@ -257,7 +358,7 @@ static void layer_constants(Exporter *e, const EffPlanStep *s)
     put_name(e, EFF_ONNX_TENSOR_NAME, s->name, ".bias_quantized", k);
     uint8_t *at = eff_proto_bytes(&e->f.p, EFF_ONNX_TENSOR_RAW, (uint64_t)n * sizeof(int32_t));
     for (int64_t o = 0; at != NULL && o < n; o++) {
-        const int32_t v = (int32_t)l->bias[o];
+        const int32_t v = (int32_t)(2 * l->bias[o]);
         memcpy(at + (size_t)o * sizeof v, &v, sizeof v);
     }
     eff_proto_end(&e->f.p);
@@ -298,11 +399,88 @@ static void constant_nodes(Exporter *e, const EffPlanStep *s)
         dequantize_constant(e, s, ".bias_quantized", ".bias_scale", ".bias");
 }
 
-/* A node of one or two inputs, the second a tensor, from and to values of the step. */
-static void begin_sum_node(Exporter *e, const EffPlanStep *s, const char *from)
+static void begin_step_node(Exporter *e, const EffPlanStep *s, const char *from)
 {
     eff_onnx_begin_node(&e->f);
     put_name(e, EFF_ONNX_INPUT, s->name, from, index_of(e, s));
+}
+
+/* Ends a node that makes a value called `to` of the step. */
+static void end_step_node(Exporter *e, const EffPlanStep *s, const char *to, const char *op)
+{
+    char name[NAME_BYTES], what[48];
+    const int k = index_of(e, s);
+    put_name(e, EFF_ONNX_OUTPUT, s->name, to, k);
+    snprintf(what, sizeof what, "%s/%s", to, op);
+    eff_onnx_end_node(&e->f, name_of(name, s->name, what, k), op);
+    eff_proto_end(&e->f.p);
+}
+
+/* to = op(from, operand), both of the step; operand NULL: op(from). */
+static void step_node(Exporter *e, const EffPlanStep *s, const char *op, const char *from, const char *operand,
+                      const char *to)
+{
+    begin_step_node(e, s, from);
+    if (operand != NULL)
+        put_name(e, EFF_ONNX_INPUT, s->name, operand, index_of(e, s));
+    end_step_node(e, s, to, op);
+}
+
+/* The same with a number that all steps share. */
+static void number_node(Exporter *e, const EffPlanStep *s, const char *op, const char *from, const char *number,
+                        const char *to)
+{
+    begin_step_node(e, s, from);
+    eff_proto_text(&e->f.p, EFF_ONNX_INPUT, number);
+    end_step_node(e, s, to, op);
+}
+
+/* Steps of tensor out[0], less its zero point, of a value of the step called `from` that has been multiplied. */
+static void steps_of_u8(Exporter *e, const EffPlanStep *s, const char *from)
+{
+    const char *at = from;
+    if (ends_early(e, s, true))
+        step_node(e, s, "Min", at, ".most", "_not_above"), at = "_not_above";
+    if (ends_early(e, s, false))
+        step_node(e, s, "Max", at, ".least", "_not_below"), at = "_not_below";
+    begin_step_node(e, s, at);
+    eff_proto_text(&e->f.p, EFF_ONNX_INPUT, "half_up");
+    put_real(e, EFF_ONNX_OUTPUT, s->out[0]);
+    char name[NAME_BYTES];
+    eff_onnx_end_node(&e->f, name_of(name, tensor_name(e, s->out[0]), "/Add", s->out[0]), "Add");
+    eff_proto_end(&e->f.p);
+}
+
+/*
+ * y = (t m + 2^14) >> 15 in real numbers, called "_y". With m = 256 high + low it is
+ * (t high + ((t low + 2^14) >> 8)) >> 7, and no intermediate has more than 24 bits.
+ */
+static void multiply_t(Exporter *e, const EffPlanStep *s)
+{
+    char bound[32];
+    begin_step_node(e, s, "_t");
+    for (int i = 0; i < 2; i++) {
+        snprintf(bound, sizeof bound, i ? "s16.max_%d" : "s16.min_%d", s->pre_shift);
+        eff_proto_text(&e->f.p, EFF_ONNX_INPUT, bound);
+    }
+    end_step_node(e, s, "_t16", "Clip");
+    step_node(e, s, "Mul", "_t16", ".mult_low", "_low");
+    number_node(e, s, "Add", "_low", "low.half", "_low_half");
+    step_node(e, s, "Floor", "_low_half", NULL, "_low_floor");
+    number_node(e, s, "Mul", "_low_floor", "low.weight", "_low_weighted");
+    step_node(e, s, "Mul", "_t16", ".mult_high", "_high");
+    step_node(e, s, "Add", "_high", "_low_weighted", "_product");
+    step_node(e, s, "Floor", "_product", NULL, "_y_steps");
+    step_node(e, s, "Mul", "_y_steps", ".unit", "_y");
+}
+
+/* Where the 16-bit result of a layer goes: its tensor, or a value of the step that only a u8 copy is made of. */
+static void put_result(Exporter *e, const EffPlanStep *s)
+{
+    if (s->out[1] != EFF_PLAN_NONE)
+        put_real(e, EFF_ONNX_OUTPUT, s->out[1]);
+    else
+        put_name(e, EFF_ONNX_OUTPUT, s->name, "_16", index_of(e, s));
 }
 
 /* The activation of what is called `from`, to the real value of tensor t. */
@@ -314,7 +492,7 @@ static void activate(Exporter *e, const EffPlanStep *s, const char *from, int t)
     const EffRealLayer *l = &e->layers[index_of(e, s)];
     const bool twice = l->act == EFF_ACTIVATION_SILU || l->act == EFF_ACTIVATION_HSWISH;
     char name[NAME_BYTES];
-    begin_sum_node(e, s, from);
+    begin_step_node(e, s, from);
     if (l->act == EFF_ACTIVATION_RELU6) {
         eff_proto_text(&e->f.p, EFF_ONNX_INPUT, "clip.min");
         eff_proto_text(&e->f.p, EFF_ONNX_INPUT, "clip.max");
@@ -322,9 +500,11 @@ static void activate(Exporter *e, const EffPlanStep *s, const char *from, int t)
     if (twice)
         put_name(e, EFF_ONNX_OUTPUT, s->name, "_gate", index_of(e, s));
     else
-        put_real(e, EFF_ONNX_OUTPUT, t);
+        put_result(e, s);
     if (twice)
         eff_onnx_end_node(&e->f, name_of(name, tensor_name(e, t), "_gate", t), plain[l->act]);
+    else if (l->act == EFF_ACTIVATION_NONE) /* the convolution has the name */
+        eff_onnx_end_node(&e->f, name_of(name, tensor_name(e, t), "/Identity", t), plain[l->act]);
     else
         eff_onnx_end_node(&e->f, tensor_name(e, t), plain[l->act]);
     if (l->act == EFF_ACTIVATION_HSWISH) {
@@ -334,9 +514,9 @@ static void activate(Exporter *e, const EffPlanStep *s, const char *from, int t)
     eff_proto_end(&e->f.p);
     if (!twice)
         return;
-    begin_sum_node(e, s, from);
+    begin_step_node(e, s, from);
     put_name(e, EFF_ONNX_INPUT, s->name, "_gate", index_of(e, s));
-    put_real(e, EFF_ONNX_OUTPUT, t);
+    put_result(e, s);
     eff_onnx_end_node(&e->f, tensor_name(e, t), "Mul");
     eff_proto_end(&e->f.p);
 }
@@ -360,20 +540,24 @@ static int real_output(const EffPlanStep *s)
     return s->out[1] != EFF_PLAN_NONE ? s->out[1] : s->out[0];
 }
 
-/* What is computed leaves: a u8 copy is made of the 16-bit values. */
+/* What is computed leaves: a u8 copy is made of the 16-bit values, `from` of the step where they are no tensor. */
 static void leave(Exporter *e, const EffPlanStep *s)
 {
-    char name[NAME_BYTES];
     if (s->out[1] != EFF_PLAN_NONE)
         quantize(e, s->out[1]);
     if (s->out[0] == EFF_PLAN_NONE)
         return;
-    if (s->out[1] != EFF_PLAN_NONE) {
+    if (e->in_steps[s->out[0]] && !clamps(s)) {
         eff_onnx_begin_node(&e->f);
-        put_value(e, EFF_ONNX_INPUT, s->out[1]);
-        put_real(e, EFF_ONNX_OUTPUT, s->out[0]);
-        eff_onnx_end_node(&e->f, name_of(name, tensor_name(e, s->out[0]), "/Identity", s->out[0]), "Identity");
-        eff_proto_end(&e->f.p);
+        if (s->out[1] != EFF_PLAN_NONE)
+            put_value(e, EFF_ONNX_INPUT, s->out[1]);
+        else if (s->op == EFF_STEP_QUANT)
+            put_value(e, EFF_ONNX_INPUT, s->in[0]);
+        else
+            put_name(e, EFF_ONNX_INPUT, s->name, "_16", index_of(e, s));
+        put_name(e, EFF_ONNX_INPUT, s->name, ".to_u8", index_of(e, s));
+        end_step_node(e, s, "_copied", "Mul");
+        steps_of_u8(e, s, "_copied");
     }
     quantize(e, s->out[0]);
 }
@@ -381,36 +565,37 @@ static void leave(Exporter *e, const EffPlanStep *s)
 static void layer_node(Exporter *e, const EffPlanStep *s)
 {
     const int k = index_of(e, s), t = real_output(s);
-    const EffRealLayer *l = &e->layers[k];
-    const bool acts = l->act != EFF_ACTIVATION_NONE || l->clamp_is_odd, adds = s->in[1] != EFF_PLAN_NONE;
+    const bool adds = s->in[1] != EFF_PLAN_NONE;
     constant_nodes(e, s);
     eff_onnx_begin_node(&e->f);
     put_value(e, EFF_ONNX_INPUT, s->in[0]);
     put_name(e, EFF_ONNX_INPUT, s->name, ".weight", k);
     put_name(e, EFF_ONNX_INPUT, s->name, ".bias", k);
-    if (acts || adds)
-        put_name(e, EFF_ONNX_OUTPUT, s->name, "_sum", k);
-    else
-        put_real(e, EFF_ONNX_OUTPUT, t);
+    put_name(e, EFF_ONNX_OUTPUT, s->name, "_sum", k);
     eff_onnx_end_node(&e->f, s->name, "Conv");
     window(e, s, t);
     eff_proto_end(&e->f.p);
-    if (l->clamp_is_odd) {
-        char name[NAME_BYTES];
-        begin_sum_node(e, s, "_sum");
-        put_name(e, EFF_ONNX_INPUT, s->name, ".top", k);
-        put_name(e, EFF_ONNX_OUTPUT, s->name, "_cut", k);
-        eff_onnx_end_node(&e->f, name_of(name, s->name, "/Min", k), "Min");
-        eff_proto_end(&e->f.p);
+    if (!is_exact(s)) {
+        activate(e, s, "_sum", t);
+        leave(e, s);
+        return;
     }
-    if (acts)
-        activate(e, s, l->clamp_is_odd ? "_cut" : "_sum", t);
+    step_node(e, s, "Floor", "_sum", NULL, "_t");
+    if (clamps(s)) {
+        step_node(e, s, "Mul", "_t", ".to_u8", "_multiplied");
+        steps_of_u8(e, s, "_multiplied");
+        leave(e, s);
+        return;
+    }
+    multiply_t(e, s);
     if (adds) {
-        begin_sum_node(e, s, "_sum");
+        begin_step_node(e, s, "_y");
         put_value(e, EFF_ONNX_INPUT, s->in[1]);
-        put_real(e, EFF_ONNX_OUTPUT, t);
+        put_result(e, s);
         eff_onnx_end_node(&e->f, tensor_name(e, t), "Add");
         eff_proto_end(&e->f.p);
+    } else {
+        activate(e, s, "_y", t);
     }
     leave(e, s);
 }
@@ -463,7 +648,12 @@ static void put_nodes(void *ctx)
         switch (s->op) {
         case EFF_STEP_QUADS: break; /* another layout of the same values */
         case EFF_STEP_POOL: plain(e, s, "GlobalAveragePool"); break;
-        case EFF_STEP_QUANT: plain(e, s, s->in[1] != EFF_PLAN_NONE ? "Mul" : "Identity"); break;
+        case EFF_STEP_QUANT:
+            if (s->in[1] != EFF_PLAN_NONE)
+                plain(e, s, "Mul");
+            else
+                leave(e, s);
+            break;
         case EFF_STEP_HEAD: head_node(e, s); break;
         default: layer_node(e, s);
         }
@@ -478,6 +668,17 @@ static void put_constants(void *ctx)
     for (int i = 0; i < e->plan->n_steps; i++) {
         if (has_weights(&e->plan->steps[i]))
             layer_constants(e, &e->plan->steps[i]);
+        requant_constants(e, &e->plan->steps[i]);
+    }
+    eff_onnx_number(&e->f, "half_up", ldexpf(1, -16)); /* half of the finest that a product with 15 bits has */
+    eff_onnx_number(&e->f, "low.half", 64);
+    eff_onnx_number(&e->f, "low.weight", 1.0f / 128);
+    for (int shift = 0; shift <= EFF_MAX_PRE_SHIFT; shift++) {
+        char name[32];
+        for (int i = 0; i < 2 && (e->pre_shifts >> shift & 1); i++) {
+            snprintf(name, sizeof name, i ? "s16.max_%d" : "s16.min_%d", shift);
+            eff_onnx_number(&e->f, name, ldexpf(i ? INT16_MAX : INT16_MIN, -shift));
+        }
     }
     if (e->has_relu6) {
         eff_onnx_number(&e->f, "clip.min", 0);
@@ -506,6 +707,7 @@ static void release(Exporter *e)
         eff_real_layer_free(&e->layers[i]);
     eff_free(e->layers);
     eff_free(e->same_as);
+    eff_free(e->in_steps);
 }
 
 /* release() is due after a failure too. */
@@ -541,7 +743,8 @@ static EffStatus prepare(Exporter *e, EffOnnxContent *content, const EffPlan *pl
         return st;
     e->layers = eff_calloc((size_t)plan->n_steps, sizeof *e->layers);
     e->same_as = eff_calloc((size_t)plan->n_tensors, sizeof *e->same_as);
-    if (e->layers == NULL || e->same_as == NULL)
+    e->in_steps = eff_calloc((size_t)plan->n_tensors, sizeof *e->in_steps);
+    if (e->layers == NULL || e->same_as == NULL || e->in_steps == NULL)
         return eff_fail_nomem((size_t)plan->n_steps * sizeof *e->layers, "layers");
     for (int t = 0; t < plan->n_tensors; t++)
         e->same_as[t] = t;
@@ -549,6 +752,10 @@ static EffStatus prepare(Exporter *e, EffOnnxContent *content, const EffPlan *pl
         const EffPlanStep *s = &plan->steps[i];
         if (s->op == EFF_STEP_QUADS)
             e->same_as[s->out[0]] = e->same_as[s->in[0]];
+        if (s->out[0] != EFF_PLAN_NONE)
+            e->in_steps[s->out[0]] = is_exact(s) || (s->op == EFF_STEP_QUANT && s->in[1] == EFF_PLAN_NONE);
+        if (is_exact(s) && !clamps(s))
+            e->pre_shifts |= 1u << s->pre_shift;
         if (has_weights(s))
             st = eff_real_layer(&e->layers[i], plan, s);
         e->has_relu6 = e->has_relu6 || e->layers[i].act == EFF_ACTIVATION_RELU6;

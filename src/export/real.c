@@ -130,34 +130,6 @@ static EffStatus find_sigmoid(EffRealLayer *l, const EffPlan *plan, const EffPla
 
 /* ---- Layers ---- */
 
-static bool is_relu6(const EffPlan *plan, const EffPlanStep *s, const int16_t *top)
-{
-    for (int o = 0; o < s->out_ch; o++) {
-        if (fabs(top[o] - 6 / eff_real_scale(plan, s->out[0], o)) > 0.5 + 1e-3)
-            return false;
-    }
-    return true;
-}
-
-/* A clamp to u8: how far it goes beyond the range of the bytes, which cut off by themselves. */
-static void find_clamp(EffRealLayer *l, const EffPlan *plan, const EffPlanStep *s)
-{
-    const int16_t *top = eff_plan_data(plan, s, EFF_DATA_TOP);
-    bool from_zero = true, cuts = false;
-    for (int o = 0; o < s->out_ch; o++) {
-        const double zero = eff_real_zero(plan, s->out[0], o);
-        l->top[o] = top[o] * eff_real_scale(plan, s->out[0], o);
-        from_zero = from_zero && zero == 0;
-        cuts = cuts || top[o] < 255 - zero;
-    }
-    if (from_zero && is_relu6(plan, s, top)) {
-        l->act = EFF_ACTIVATION_RELU6;
-        return;
-    }
-    l->act = from_zero ? EFF_ACTIVATION_RELU : EFF_ACTIVATION_NONE;
-    l->clamp_is_odd = cuts;
-}
-
 /* Bias of output o, less what was added for rounding, plus what stands for the input's zero points. */
 static double real_bias(const EffPlan *plan, const EffPlanStep *s, int o)
 {
@@ -189,21 +161,22 @@ static EffStatus find_units(EffRealLayer *l, const EffPlan *plan, const EffPlanS
 {
     const int32_t *shift = eff_plan_data(plan, s, EFF_DATA_SHIFT);
     const int16_t *mult = eff_plan_data(plan, s, EFF_DATA_MULT);
-    const bool gate = eff_plan_data(plan, s, EFF_DATA_SIGMOID) != NULL;
+    const bool gate = eff_plan_data(plan, s, EFF_DATA_SIGMOID) != NULL, fc = s->op == EFF_STEP_FC;
     EffStatus st = EFF_OK;
     if (gate)
         st = find_sigmoid(l, plan, s);
     for (int o = 0; o < s->out_ch; o++) {
-        const double out = s->out_kind == EFF_OUT_U8_CLAMP ? eff_real_scale(plan, s->out[0], o)
-                           : gate                          ? l->step
-                                                           : unit_of_y(plan, s, o);
+        const double y = s->out_kind == EFF_OUT_U8_CLAMP ? 0 : gate ? l->step : unit_of_y(plan, s, o);
         if (!gate)
-            l->step = fmax(l->step, out);
-        l->unit[o] = mult[o] * out * ldexp(1, s->pre_shift - shift[o] - 15);
+            l->step = fmax(l->step, y);
+        l->y_unit[o] = y > 0 ? y : 1;
+        l->unit[o] = fc ? mult[o] * y * ldexp(1, s->pre_shift - shift[o] - 15) : ldexp(1, -shift[o]);
         l->bias[o] = real_bias(plan, s, o);
+        if (!fc) /* t rounds half up by what the shift cuts off */
+            l->bias[o] += 0.5 + (shift[o] > 0 ? ldexp(1, shift[o] - 1) : 0);
     }
     if (s->out_kind == EFF_OUT_U8_CLAMP)
-        find_clamp(l, plan, s);
+        l->act = EFF_ACTIVATION_NONE;
     else if (st == EFF_OK && !gate)
         st = find_act(l, plan, s);
     return st;
@@ -231,7 +204,7 @@ EffStatus eff_real_layer(EffRealLayer *out, const EffPlan *plan, const EffPlanSt
     if (out->unit == NULL)
         return eff_fail_nomem(3 * n * sizeof *out->unit, "a layer");
     out->bias = out->unit + n;
-    out->top = out->unit + 2 * n;
+    out->y_unit = out->unit + 2 * n;
     if (s->op == EFF_STEP_HEAD) {
         const float *scale = eff_plan_data(plan, s, EFF_DATA_SCALE), *bias = eff_plan_data(plan, s, EFF_DATA_FBIAS);
         for (size_t o = 0; o < n; o++) {

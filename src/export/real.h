@@ -16,15 +16,18 @@ double eff_real_zero(const EffPlan *plan, int tensor, int channel);
 /* Whether channels of a tensor have steps of their own that differ. */
 bool eff_real_per_channel(const EffPlan *plan, int tensor);
 
-/* A convolution, fully connected layer or head; owned. A real weight is unit[o] * q / in_step(i). */
+/*
+ * A convolution, fully connected layer or head; owned. A weight is unit[o] * q / in_step(i). The sum of a convolution
+ * is t of doc/quantization.md before it is rounded down, to within half an accumulator's unit (which keeps float sums
+ * from the edges); that of a fully connected layer or head is real.
+ */
 typedef struct EffRealLayer {
     int n_out;
-    double *unit;              /* [n_out] of the accumulator */
-    double *bias;              /* [n_out] in units of the accumulator; integers unless the input's zeros are none */
-    EffActivation act;         /* what follows the sum */
-    bool clamp_is_odd;         /* a clamp that is neither ReLU nor ReLU6: min(x, top[o]) */
-    double *top;               /* [n_out] real */
-    double step;               /* the s16 unit before an activation, 0 without one */
+    double *unit;      /* [n_out] of the accumulator */
+    double *bias;      /* [n_out] in units of the accumulator; integers and a half, unless the input's zeros are none */
+    double *y_unit;    /* [n_out] real value of a step of y, a power of two; 1 where there is none */
+    EffActivation act; /* what follows y */
+    double step;       /* the largest y_unit */
 } EffRealLayer;
 
 /*
