@@ -6,7 +6,7 @@
 
 static const Option options[] = {
     {"output", 'o', "FILE", "the .onnx", COMPLETES_FILE},
-    {"opset", 0, "N", "operator set, 9 to 21 (default 13)", COMPLETES_NOTHING},
+    {"opset", 0, "N", "operator set, 9 to 21, of a .bin 13 to 21 (default 13)", COMPLETES_NOTHING},
     {"simplify", 0, NULL, "fold BatchNorm, and all else that 'effnet graph' shows folded", COMPLETES_NOTHING},
     {"random-init", 0, "SEED", "random weights for a bare ARCH", COMPLETES_NOTHING},
     {"json", 0, NULL, "one JSON object", COMPLETES_NOTHING},
@@ -150,9 +150,11 @@ const Command cmd_export = {
     .args = "MODEL|ARCH -o FILE",
     .summary = "turn weights into an ONNX model",
     .details = "Input 'data', output 'output'. Counts nodes, trainable parameters, and the numbers in\n"
-               "all initializers, with --simplify before and after it.",
+               "all initializers, with --simplify before and after it. An int8 .bin becomes a quantized\n"
+               "model, with QuantizeLinear and DequantizeLinear (doc/onnx.md).",
     .options = {options, model_options},
     .examples = {"effnet export efficientnet-lite0 -o lite0.onnx --simplify",
-                 "effnet export efficientnet-b2 --random-init 1 --opset 11 -o b2.onnx"},
+                 "effnet export efficientnet-b2 --random-init 1 --opset 11 -o b2.onnx",
+                 "effnet export lite0.bin --opset 21 -o lite0-int8.onnx"},
     .completes = COMPLETES_MODEL,
     .run = run};

@@ -137,7 +137,12 @@ EffStatus eff_onnx_open(EffGraph **out, const char *path, const EffOnnxOptions *
 /** The same from memory; `name` is for messages, `data` is not kept. External data is refused. */
 EffStatus eff_onnx_read(EffGraph **out, const void *data, size_t size, const char *name, const EffOnnxOptions *options);
 
-enum { EFF_EXPORT_MIN_OPSET = 9, EFF_EXPORT_MIN_QUANTIZED_OPSET = 13, EFF_EXPORT_MAX_OPSET = 21, EFF_EXPORT_DEFAULT_OPSET = 13 };
+enum {
+    EFF_EXPORT_MIN_OPSET = 9,
+    EFF_EXPORT_MIN_QUANTIZED_OPSET = 13,
+    EFF_EXPORT_MAX_OPSET = 21,
+    EFF_EXPORT_DEFAULT_OPSET = 13
+};
 
 /** How to write an ONNX model. A zeroed struct gives the defaults. */
 typedef struct EffOnnxExport {

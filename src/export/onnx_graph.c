@@ -93,7 +93,8 @@ static void kernel(Exporter *e, const EffNode *n, bool gemm)
 {
     const EffConv *c = &n->conv;
     const size_t taps = (size_t)c->kernel_h * (size_t)c->kernel_w, in = (size_t)(c->in_ch / c->groups);
-    eff_onnx_begin_constant(&e->f, EFF_ONNX_FLOAT, gemm ? 2 : 4, (const int64_t[]){c->out_ch, (int64_t)in, c->kernel_h, c->kernel_w});
+    eff_onnx_begin_constant(&e->f, EFF_ONNX_FLOAT, gemm ? 2 : 4,
+                            (const int64_t[]){c->out_ch, (int64_t)in, c->kernel_h, c->kernel_w});
     put_constant(e, EFF_ONNX_TENSOR_NAME, n, ".weight");
     uint8_t *at = eff_proto_bytes(&e->f.p, EFF_ONNX_TENSOR_RAW, (uint64_t)c->wgt.n * sizeof *c->wgt.data);
     for (size_t o = 0; at != NULL && o < (size_t)c->out_ch; o++) {

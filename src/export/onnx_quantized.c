@@ -315,9 +315,7 @@ static void requant_constants(Exporter *e, const EffPlanStep *s)
 static void weights(Exporter *e, const EffPlanStep *s)
 {
     const bool wide = s->wgt_bits == 16, gemm = s->op == EFF_STEP_HEAD;
-    const int type = !wide                            ? EFF_ONNX_INT8
-                     : e->f.opset >= FIRST_WITH_INT16 ? EFF_ONNX_INT16
-                                                      : EFF_ONNX_INT32;
+    const int type = !wide ? EFF_ONNX_INT8 : e->f.opset >= FIRST_WITH_INT16 ? EFF_ONNX_INT16 : EFF_ONNX_INT32;
     const size_t each = type == EFF_ONNX_INT8 ? 1 : type == EFF_ONNX_INT16 ? 2 : 4;
     const size_t taps = (size_t)(s->kernel * s->kernel), in = s->op == EFF_STEP_DW ? 1 : (size_t)s->in_ch;
     eff_onnx_begin_constant(&e->f, type, gemm ? 2 : 4, (const int64_t[]){s->out_ch, (int64_t)in, s->kernel, s->kernel});
@@ -487,8 +485,8 @@ static void put_result(Exporter *e, const EffPlanStep *s)
 static void activate(Exporter *e, const EffPlanStep *s, const char *from, int t)
 {
     static const char *const plain[] = {[EFF_ACTIVATION_NONE] = "Identity", [EFF_ACTIVATION_RELU] = "Relu",
-                                        [EFF_ACTIVATION_RELU6] = "Clip", [EFF_ACTIVATION_SIGMOID] = "Sigmoid",
-                                        [EFF_ACTIVATION_SILU] = "Sigmoid", [EFF_ACTIVATION_HSWISH] = "HardSigmoid"};
+                                        [EFF_ACTIVATION_RELU6] = "Clip",    [EFF_ACTIVATION_SIGMOID] = "Sigmoid",
+                                        [EFF_ACTIVATION_SILU] = "Sigmoid",  [EFF_ACTIVATION_HSWISH] = "HardSigmoid"};
     const EffRealLayer *l = &e->layers[index_of(e, s)];
     const bool twice = l->act == EFF_ACTIVATION_SILU || l->act == EFF_ACTIVATION_HSWISH;
     char name[NAME_BYTES];
@@ -694,8 +692,8 @@ static EffStatus check_scales(const EffPlan *plan)
         const EffPlanTensor *tensor = &plan->tensors[t];
         for (int c = 0; c < tensor->c && tensor->type != EFF_TENSOR_F32; c++) {
             if (tensor->n_scales == 0 || !(eff_real_scale(plan, t, c) > 0) || !isfinite(eff_real_scale(plan, t, c)))
-                return eff_fail(EFF_ERR_UNSUPPORTED, "tensor %d (%s): no valid scale, so its real values are unknown", t,
-                                tensor->name);
+                return eff_fail(EFF_ERR_UNSUPPORTED, "tensor %d (%s): no valid scale, so its real values are unknown",
+                                t, tensor->name);
         }
     }
     return EFF_OK;
@@ -731,8 +729,10 @@ static EffStatus prepare(Exporter *e, EffOnnxContent *content, const EffPlan *pl
                       EFF_EXPORT_MIN_QUANTIZED_OPSET, EFF_EXPORT_MAX_OPSET);
     for (int i = 0; i < plan->n_steps && st == EFF_OK; i++) {
         if (eff_step_is_wide(plan->steps[i].op) || plan->steps[i].op == EFF_STEP_GATE)
-            st = eff_fail(EFF_ERR_UNSUPPORTED, "%s: a node with 16-bit inputs, which is not exported; quantize without "
-                          "--int16-nodes", plan->steps[i].name);
+            st = eff_fail(EFF_ERR_UNSUPPORTED,
+                          "%s: a node with 16-bit inputs, which is not exported; quantize without "
+                          "--int16-nodes",
+                          plan->steps[i].name);
         else if (eff_step_is_float(plan->steps[i].op))
             st = eff_fail(EFF_ERR_UNSUPPORTED, "%s: a float model; export the weights that it was compiled from",
                           plan->name);

@@ -100,7 +100,8 @@ static EffStatus find_act(EffRealLayer *l, const EffPlan *plan, const EffPlanSte
     }
     const double silu = misfit(plan, s, EFF_FN_SILU, l->step), hswish = misfit(plan, s, EFF_FN_HARD_SWISH, l->step);
     if (fmin(silu, hswish) > 1)
-        return eff_fail(EFF_ERR_UNSUPPORTED, "%s: an activation table that is neither SiLU's nor hard-swish's", s->name);
+        return eff_fail(EFF_ERR_UNSUPPORTED, "%s: an activation table that is neither SiLU's nor hard-swish's",
+                        s->name);
     l->act = silu <= hswish ? EFF_ACTIVATION_SILU : EFF_ACTIVATION_HSWISH;
     return EFF_OK;
 }
@@ -188,7 +189,8 @@ static EffStatus need_scales(const EffPlan *plan, const EffPlanStep *s)
     for (size_t i = 0; i < EFF_COUNT(tensors); i++) {
         if (tensors[i] > 0 && plan->tensors[tensors[i]].type != EFF_TENSOR_F32 &&
             plan->tensors[tensors[i]].n_scales == 0)
-            return eff_fail(EFF_ERR_UNSUPPORTED, "%s: a tensor without scales, so its real values are unknown", s->name);
+            return eff_fail(EFF_ERR_UNSUPPORTED, "%s: a tensor without scales, so its real values are unknown",
+                            s->name);
     }
     return EFF_OK;
 }
