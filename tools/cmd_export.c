@@ -154,7 +154,6 @@ const Command cmd_export = {
                "model, with QuantizeLinear and DequantizeLinear (doc/onnx.md).",
     .options = {options, model_options},
     .examples = {"effnet export efficientnet-lite0 -o lite0.onnx --simplify",
-                 "effnet export efficientnet-b2 --random-init 1 --opset 11 -o b2.onnx",
                  "effnet export lite0.bin --opset 21 -o lite0-int8.onnx"},
     .completes = COMPLETES_MODEL,
     .run = run};

@@ -4,6 +4,10 @@
  * hold the plan's own scales and zero points. Weights are the plan's integers behind DequantizeLinear; where the input
  * of a dense layer has a step a channel, a Mul by the reciprocal steps on that constant makes them real again. 16-bit
  * activations are pairs too from operator set 21 on, and stay float before it, which has no int16 there.
+ *
+ * Single steps that round otherwise spread over a whole network, so convolutions are followed by the plan's own
+ * arithmetic (kernels/epilogue.h) in float operators that are exact: nothing in between needs more than 24 bits. Bytes
+ * are quantized in their own steps, with a scale of 1, since a division by a real scale would round once more.
  */
 #include "base/mem.h"
 #include "base/status.h"
