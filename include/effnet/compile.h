@@ -178,11 +178,13 @@ EffStatus eff_onnx_write(const EffGraph *g, const char *path, const EffOnnxExpor
 /**
  * Write a compiled int8 model as an ONNX model, atomically: float operators between QuantizeLinear and
  * DequantizeLinear, which hold the model's scales and zero points; weights as its integers behind DequantizeLinear.
+ * What rounds between them does as the model does; activation tables and squeeze-excite are the functions themselves.
  * Input, output and metadata as eff_onnx_write(). 16-bit activations are quantized from operator set 21 on, and left
  * float before it; `size` has how many.
  *
  * @return EFF_OK, EFF_ERR_ARG (operator set out of EFF_EXPORT_MIN_QUANTIZED_OPSET to EFF_EXPORT_MAX_OPSET),
- *         EFF_ERR_UNSUPPORTED (a float model, or one without scales or with tables of unknown functions),
+ *         EFF_ERR_UNSUPPORTED (a float model, or one without scales, with tables of unknown functions or with
+ *         16-bit inputs),
  *         EFF_ERR_LIMIT (more than 2 GB), EFF_ERR_IO, EFF_ERR_NOMEM.
  */
 EffStatus eff_onnx_write_model(EffOnnxSize *size, const EffModel *m, const char *path, const EffOnnxExport *options);
