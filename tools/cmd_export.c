@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* effnet export: a float network as an ONNX model. */
+/* effnet export: a float network, or a quantized model, as an ONNX model. */
 #include "commands.h"
 #include "model.h"
 #include "output.h"
 
 static const Option options[] = {
     {"output", 'o', "FILE", "the .onnx", COMPLETES_FILE},
-    {"opset", 0, "N", "operator set, 9 to 21 (default 13)", COMPLETES_NOTHING},
+    {"opset", 0, "N", "operator set, 9 to 21, of a .bin 13 to 21 (default 13)", COMPLETES_NOTHING},
     {"simplify", 0, NULL, "fold BatchNorm, and all else that 'effnet graph' shows folded", COMPLETES_NOTHING},
     {"drop-constant", 0, NULL, "with --simplify: take out channels that no picture can change", COMPLETES_NOTHING},
     {"random-init", 0, "SEED", "random weights for a bare ARCH", COMPLETES_NOTHING},
@@ -80,6 +80,35 @@ static ExitCode report(const Args *a, const char *path, const EffOnnxSize *befor
     return output_flush(a);
 }
 
+/* A compiled model. Options that are about weights have nothing to act on. */
+static ExitCode export_compiled(const Args *a, const char *word, const char *path, const EffOnnxExport *how)
+{
+    EffOnnxSize size = {0};
+    Model m;
+    if (cli_flag(a, "simplify") || cli_value(a, "random-init") != NULL)
+        return cli_usage(a, "%s is compiled already; --simplify and --random-init are for weights", word);
+    ExitCode code = model_open(&m, a, word);
+    if (code != EXIT_OK)
+        return code;
+    EffOnnxExport with_labels = *how;
+    with_labels.labels = (const char *const *)m.labels;
+    const EffStatus st = eff_onnx_write_model(&size, m.model, path, &with_labels);
+    code = st != EFF_OK ? cli_fail(a, st) : EXIT_OK;
+    model_close(&m);
+    if (code != EXIT_OK)
+        return code;
+    if (cli_flag(a, "json"))
+        return output_json(a, json_pack("{s:s,s:i,s:i,s:I,s:o,s:i}", "file", path, "opset", size.opset, "ir_version",
+                                        size.ir_version, "bytes", (json_int_t)size.file_bytes, "quantized",
+                                        size_json(&size), "int16_left_float", size.n_int16_left_float));
+    printf("%s: opset %d, IR version %d, %llu bytes, quantized: %d nodes, %llu parameters\n", path, size.opset,
+           size.ir_version, (unsigned long long)size.file_bytes, size.n_nodes, (unsigned long long)size.params);
+    if (size.n_int16_left_float > 0)
+        printf("%d activations of 16 bits stay float: QuantizeLinear has int16 from opset 21 on (--opset 21)\n",
+               size.n_int16_left_float);
+    return output_flush(a);
+}
+
 static ExitCode run(const Args *a)
 {
     const char *path = cli_value(a, "output");
@@ -96,8 +125,10 @@ static ExitCode run(const Args *a)
     if (cli_flag(a, "drop-constant") && !cli_flag(a, "simplify"))
         return cli_usage(a, "--drop-constant needs --simplify: BatchNorm has to be folded before");
     ExitCode code = model_find(a, a->words[0], &spec);
-    if (code == EXIT_OK && spec.is_bin)
-        code = cli_usage(a, "%s is compiled already; name its weights instead", spec.file);
+    if (code == EXIT_OK && spec.is_bin) {
+        model_spec_free(&spec);
+        return export_compiled(a, a->words[0], path, &how);
+    }
     if (code == EXIT_OK)
         code = load(a, &spec, &g);
     if (code == EXIT_OK) {
@@ -124,9 +155,10 @@ const Command cmd_export = {
     .args = "MODEL|ARCH -o FILE",
     .summary = "turn weights into an ONNX model",
     .details = "Input 'data', output 'output'. Counts nodes, trainable parameters, and the numbers in\n"
-               "all initializers, with --simplify before and after it.",
+               "all initializers, with --simplify before and after it. An int8 .bin becomes a quantized\n"
+               "model, with QuantizeLinear and DequantizeLinear (doc/onnx.md).",
     .options = {options, model_options},
     .examples = {"effnet export efficientnet-lite0 -o lite0.onnx --simplify",
-                 "effnet export efficientnet-b2 --random-init 1 --opset 11 -o b2.onnx"},
+                 "effnet export lite0.bin --opset 21 -o lite0-int8.onnx"},
     .completes = COMPLETES_MODEL,
     .run = run};

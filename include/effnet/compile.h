@@ -137,7 +137,12 @@ EffStatus eff_onnx_open(EffGraph **out, const char *path, const EffOnnxOptions *
 /** The same from memory; `name` is for messages, `data` is not kept. External data is refused. */
 EffStatus eff_onnx_read(EffGraph **out, const void *data, size_t size, const char *name, const EffOnnxOptions *options);
 
-enum { EFF_EXPORT_MIN_OPSET = 9, EFF_EXPORT_MAX_OPSET = 21, EFF_EXPORT_DEFAULT_OPSET = 13 };
+enum {
+    EFF_EXPORT_MIN_OPSET = 9,
+    EFF_EXPORT_MIN_QUANTIZED_OPSET = 13,
+    EFF_EXPORT_MAX_OPSET = 21,
+    EFF_EXPORT_DEFAULT_OPSET = 13
+};
 
 /** How to write an ONNX model. A zeroed struct gives the defaults. */
 typedef struct EffOnnxExport {
@@ -153,6 +158,7 @@ typedef struct EffOnnxSize {
     uint64_t initializers; /**< numbers in all initializers: BatchNorm statistics and the bounds of Clip too */
     uint64_t file_bytes;
     int opset, ir_version;
+    int n_int16_left_float; /**< 16-bit activations of a quantized model without a pair of their own (before set 21) */
 } EffOnnxSize;
 
 /** What eff_onnx_write() would write. @return as that, without EFF_ERR_IO and EFF_ERR_LIMIT. */
@@ -168,6 +174,20 @@ EffStatus eff_onnx_size(EffOnnxSize *out, const EffGraph *g, const EffOnnxExport
  *         EFF_ERR_NOMEM.
  */
 EffStatus eff_onnx_write(const EffGraph *g, const char *path, const EffOnnxExport *options);
+
+/**
+ * Write a compiled int8 model as an ONNX model, atomically: float operators between QuantizeLinear and
+ * DequantizeLinear, which hold the model's scales and zero points; weights as its integers behind DequantizeLinear.
+ * What rounds between them does as the model does; activation tables and squeeze-excite are the functions themselves.
+ * Input, output and metadata as eff_onnx_write(). 16-bit activations are quantized from operator set 21 on, and left
+ * float before it; `size` has how many.
+ *
+ * @return EFF_OK, EFF_ERR_ARG (operator set out of EFF_EXPORT_MIN_QUANTIZED_OPSET to EFF_EXPORT_MAX_OPSET),
+ *         EFF_ERR_UNSUPPORTED (a float model, or one without scales, with tables of unknown functions or with
+ *         16-bit inputs),
+ *         EFF_ERR_LIMIT (more than 2 GB), EFF_ERR_IO, EFF_ERR_NOMEM.
+ */
+EffStatus eff_onnx_write_model(EffOnnxSize *size, const EffModel *m, const char *path, const EffOnnxExport *options);
 
 /** Whose names a state dict uses. */
 typedef enum EffNaming {
