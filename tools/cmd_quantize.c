@@ -29,7 +29,7 @@ static const Option quantize_options[] = {
     {"threads", 't', "N", "pictures at a time (default: one a CPU); the bytes don't depend on it", COMPLETES_NOTHING},
     {"report", 0, "FILE", "where report.json goes (default: beside the .bin)", COMPLETES_FILE},
     {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
-    {"ranges", 0, "METHOD", "auto (best), minmax, percentile:P, mse or kl (doc/quantization.md)", COMPLETES_NOTHING},
+    {"ranges", 0, "METHOD", "auto (default), minmax, percentile:P, mse or kl (doc/quantization.md)", COMPLETES_NOTHING},
     {"no-gptq", 0, NULL, "round the weights instead of choosing them by the pictures (quick)", COMPLETES_NOTHING},
     {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
     {"no-migration", 0, NULL, "one scale a tensor, not one a channel, before pointwise layers", COMPLETES_NOTHING},

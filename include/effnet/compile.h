@@ -299,7 +299,7 @@ typedef enum EffRangeMethod {
     EFF_RANGES_AUTO = 0, /**< all, but those of pictures far louder than all others (eff_compiled_loud()) */
     EFF_RANGES_MINMAX,   /**< all */
     /* As AUTO, then of what convolutions read the rarest magnitudes are cut off, on up to 64 pictures, and nothing is
-     * added for what other pictures may do. As other tools do it: here these lose against AUTO. */
+     * added for what other pictures may do. As other tools do it; doc/quantization.md has what they gain and lose. */
     EFF_RANGES_PERCENTILE, /**< all but 100 - percentile of a hundred */
     EFF_RANGES_MSE,        /**< least squared error */
     EFF_RANGES_KL          /**< least divergence of the histogram */
