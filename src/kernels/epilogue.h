@@ -107,7 +107,7 @@ static inline int16_t eff_act_apply(const EffAct *act, int16_t y)
     const int16_t pos = y > 0 ? y : 0;
     switch (act->kind) {
     case EFF_ACT_RELU: return pos;
-    case EFF_ACT_RELU6: return pos < 6 << act->h ? pos : (int16_t)(6 << act->h);
+    case EFF_ACT_RELU6: return (int16_t)(pos < 6 << act->h ? pos : 6 << act->h);
     case EFF_ACT_STAIR: {
         const int i = eff_abs16(y) >> act->h;
         return eff_subs16(pos, (int16_t)(act->stair[i < 255 ? i : 255] << act->g_shift));
