@@ -137,4 +137,22 @@ static inline int16_t eff_epilogue_s16(const EffEpilogue *e, int c, int32_t acc)
     return e->kind == EFF_OUT_ACT ? eff_act_apply(&e->act, y) : y;
 }
 
+/** All outputs of a sum of channel c, at the same place `at` of each tensor; residual, dst_s16 and, but for a clamp,
+ *  dst_u8 may be NULL. */
+static inline void eff_epilogue_store(const EffEpilogue *e, int c, int32_t acc, size_t at, const int16_t *residual,
+                                      int16_t *dst_s16, uint8_t *dst_u8)
+{
+    if (e->kind == EFF_OUT_U8_CLAMP) {
+        dst_u8[at] = eff_epilogue_u8_clamp(e, c, acc);
+        return;
+    }
+    int16_t y = eff_epilogue_s16(e, c, acc);
+    if (residual != NULL)
+        y = eff_adds16(y, residual[at]);
+    if (dst_s16 != NULL)
+        dst_s16[at] = y;
+    if (dst_u8 != NULL)
+        dst_u8[at] = eff_quant_u8(y, e->post_shift, e->omult[c], e->zero[c]);
+}
+
 #endif

@@ -70,17 +70,7 @@ static void run(const EffPw *op, const EffPwIo *io)
                 io->dst_s32[at] = acc;
                 continue;
             }
-            if (e->kind == EFF_OUT_U8_CLAMP) {
-                io->dst_u8[at] = eff_epilogue_u8_clamp(e, o, acc);
-                continue;
-            }
-            int16_t y = eff_epilogue_s16(e, o, acc);
-            if (io->residual)
-                y = eff_adds16(y, io->residual[at]);
-            if (io->dst_s16)
-                io->dst_s16[at] = y;
-            if (io->dst_u8)
-                io->dst_u8[at] = eff_quant_u8(y, e->post_shift, e->omult[o], e->zero[o]);
+            eff_epilogue_store(e, o, acc, at, io->residual, io->dst_s16, io->dst_u8);
         }
     }
 }

@@ -45,17 +45,7 @@ void eff_join_c(const EffEpilogue *e, int channels, const EffJoinIo *io)
         for (int o = 0; o < n; o++) {
             const size_t at = p * (size_t)n + (size_t)o;
             const int32_t acc = e->bias[o] + io->hi[at] + ((io->lo[at] + 128) >> 8);
-            if (e->kind == EFF_OUT_U8_CLAMP) {
-                io->dst_u8[at] = eff_epilogue_u8_clamp(e, o, acc);
-                continue;
-            }
-            int16_t y = eff_epilogue_s16(e, o, acc);
-            if (io->residual)
-                y = eff_adds16(y, io->residual[at]);
-            if (io->dst_s16)
-                io->dst_s16[at] = y;
-            if (io->dst_u8)
-                io->dst_u8[at] = eff_quant_u8(y, e->post_shift, e->omult[o], e->zero[o]);
+            eff_epilogue_store(e, o, acc, at, io->residual, io->dst_s16, io->dst_u8);
         }
     }
 }

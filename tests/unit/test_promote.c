@@ -3,6 +3,8 @@
  */
 #include "unit.h"
 
+#include "compiled_util.h"
+
 #include "base/cpu.h"
 #include "base/file.h"
 #include "compile/lower.h"
@@ -144,19 +146,6 @@ static void logits_are_the_same_at_every_level(void **state)
     }
 }
 
-static EffBytes written(const EffCompiled *c)
-{
-    char path[] = "/tmp/effnet-bin-XXXXXX";
-    EffBytes bytes = {0};
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    assert_int_equal(eff_compiled_write(c, path), EFF_OK);
-    assert_int_equal(eff_file_read(&bytes, path, SIZE_MAX / 2), EFF_OK);
-    unlink(path);
-    return bytes;
-}
-
 /* With weights chosen on 16-bit inputs too. */
 static void bytes_do_not_depend_on_threads(void **state)
 {
@@ -204,18 +193,6 @@ static char *all_wide(const char *table, const EffGraph *g)
     return text;
 }
 
-/* Of a node's output, by the report. */
-static double sqnr(const EffCompiled *c, const char *node)
-{
-    const EffNodeReport *row;
-    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++) {
-        if (strcmp(row->name, node) == 0)
-            return row->sqnr_db;
-    }
-    fail_msg("no row of %s", node);
-    return 0;
-}
-
 /*
  * Every convolution that can has 16-bit inputs: early layers, before errors are magnified, come nearer to float. With
  * one scale a tensor before pointwise layers, whose quiet channels 8 bits hardly see, they come much nearer.
@@ -232,7 +209,7 @@ static void wide_inputs_bring_layers_nearer_to_float(void **state)
         char *table = all_wide(eff_compiled_table(none), g);
         EffCompiled *all = quantize(g, (EffQuantizeOptions){.no_gptq = 1, .no_migration = one_scale, .table = table});
         for (size_t i = 0; i < EFF_COUNT(outputs); i++)
-            assert_true(sqnr(all, outputs[i]) > sqnr(none, outputs[i]) + (one_scale && i > 0 ? 4.5 : 2));
+            assert_true(sqnr_of(all, outputs[i]) > sqnr_of(none, outputs[i]) + (one_scale && i > 0 ? 4.5 : 2));
         free(table);
         eff_compiled_free(none);
         eff_compiled_free(all);
@@ -257,7 +234,7 @@ static void chosen_weights_suit_wide_inputs(void **state)
         assert_int_equal(n_promoted(rounded), 1);
         assert_string_equal(eff_compiled_rank(rounded, 0)->reason, "table");
         assert_non_null(strstr(eff_compiled_table(chosen), " int16 "));
-        assert_true(sqnr(chosen, outputs[i]) > sqnr(rounded, outputs[i]) + 0.1);
+        assert_true(sqnr_of(chosen, outputs[i]) > sqnr_of(rounded, outputs[i]) + 0.1);
         free(table);
         eff_compiled_free(rounded);
         eff_compiled_free(chosen);

@@ -3,6 +3,8 @@
  */
 #include "unit.h"
 
+#include "compiled_util.h"
+
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/rng.h"
@@ -117,20 +119,6 @@ static EffCompiled *quantize(const EffGraph *g, int size, int n_threads, bool ch
     EffCompiled *c = NULL;
     assert_int_equal(eff_quantize(&c, g, &pictures, &options), EFF_OK);
     return c;
-}
-
-static EffBytes written(const EffCompiled *c)
-{
-    char path[] = "/tmp/effnet-bin-XXXXXX";
-    EffBytes bytes = {0};
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    assert_int_equal(eff_compiled_write(c, path), EFF_OK);
-    assert_int_equal(eff_model_verify(path), EFF_OK);
-    assert_int_equal(eff_file_read(&bytes, path, SIZE_MAX / 2), EFF_OK);
-    unlink(path);
-    return bytes;
 }
 
 static void bytes_do_not_depend_on_threads(void **state)

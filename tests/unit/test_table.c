@@ -2,6 +2,8 @@
 /* src/quant/table.c: tables of ranges, read back and edited. */
 #include "unit.h"
 
+#include "compiled_util.h"
+
 #include "base/file.h"
 #include "effnet/compile.h"
 #include "quant/table.h"
@@ -54,19 +56,6 @@ static EffStatus quantize(EffCompiled **out, const EffGraph *g, const char *tabl
     return quantize_how(out, g, table, false);
 }
 
-static EffBytes written(const EffCompiled *c)
-{
-    char path[] = "/tmp/effnet-table-XXXXXX";
-    EffBytes bytes = {0};
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    assert_int_equal(eff_compiled_write(c, path), EFF_OK);
-    assert_int_equal(eff_file_read(&bytes, path, SIZE_MAX / 2), EFF_OK);
-    unlink(path);
-    return bytes;
-}
-
 /* `text` with the first `from` after `after` made `to`; free(). */
 static char *edited(const char *text, const char *after, const char *from, const char *to)
 {
@@ -111,18 +100,6 @@ static void unedited_tables_change_nothing(void **state)
         eff_compiled_free(c);
         eff_graph_free(g);
     }
-}
-
-/* SQNR of a node of the report; the network's text is compared by what the report says. */
-static double sqnr_of(const EffCompiled *c, const char *name)
-{
-    const EffNodeReport *row;
-    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++) {
-        if (strcmp(row->name, name) == 0)
-            return row->sqnr_db;
-    }
-    fail_msg("no %s", name);
-    return 0;
 }
 
 static void edits_are_followed(void **state)

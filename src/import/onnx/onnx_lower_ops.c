@@ -578,5 +578,7 @@ EffStatus eff_onnx_lower_op(EffOnnxLowerer *l, const EffOnnxNode *node)
         return lower_hard_sigmoid(l, node);
     if (eff_onnx_is(node, "HardSwish"))
         return lower_act(l, node, x, EFF_ACTIVATION_HSWISH);
+    if (eff_onnx_is(node, "QuantizeLinear") || eff_onnx_is(node, "DequantizeLinear"))
+        return eff_fail(EFF_ERR_UNSUPPORTED, "the model is quantized already; give the float one that it was made from");
     return eff_fail(EFF_ERR_UNSUPPORTED, "on what depends on the picture; doc/onnx.md lists what is supported there");
 }

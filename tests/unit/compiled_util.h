@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking into compiled models. */
+#ifndef EFFNET_TESTS_COMPILED_UTIL_H
+#define EFFNET_TESTS_COMPILED_UTIL_H
+
+#include "base/file.h"
+#include "effnet/compile.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The bytes of its .bin, which passes verification; eff_free(.data). */
+static inline EffBytes written(const EffCompiled *c)
+{
+    char path[] = "/tmp/effnet-bin-XXXXXX";
+    EffBytes bytes = {0};
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(eff_compiled_write(c, path), EFF_OK);
+    assert_int_equal(eff_model_verify(path), EFF_OK);
+    assert_int_equal(eff_file_read(&bytes, path, SIZE_MAX / 2), EFF_OK);
+    unlink(path);
+    return bytes;
+}
+
+/* Of a node's first tensor, by the report. */
+static inline double sqnr_of(const EffCompiled *c, const char *node)
+{
+    const EffNodeReport *row;
+    for (size_t i = 0; (row = eff_compiled_report(c, i)) != NULL; i++) {
+        if (strcmp(row->name, node) == 0)
+            return row->sqnr_db;
+    }
+    fail_msg("no row of %s", node);
+    return 0;
+}
+
+#endif
