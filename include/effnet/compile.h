@@ -208,8 +208,8 @@ EffStatus eff_graph_load(EffGraph *g, const EffWeights *w);
 
 /**
  * Give a network from eff_graph_build() seeded weights: convolutions of variance 1 / fan-in, BatchNorm statistics
- * measured on a synthetic picture so that activations keep unit variance, gains spread over 2^-2..2^2. The same on
- * every machine.
+ * measured on 8 synthetic pictures (4 if they are larger than 260) so that activations keep unit variance, gains spread
+ * over a factor of 16 around a mean square of 1. The same on every machine.
  * @return EFF_OK or EFF_ERR_NOMEM.
  */
 EffStatus eff_graph_randomize(EffGraph *g, uint64_t seed);

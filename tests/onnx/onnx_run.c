@@ -79,7 +79,7 @@ static int run_arch(char **argv)
             st = eff_fail_nomem(n_pixels * 3 * sizeof *in, "a picture");
     }
     if (st == EFF_OK) {
-        eff_synthetic_picture(pixels, arch.pre.size, seed); /* that of the weights: others are too loud for them */
+        eff_synthetic_picture(pixels, arch.pre.size, seed);
         eff_graph_normalize(g, in, pixels);
         eff_reference_run(s, in, out);
         st = eff_file_write_atomic(argv[2], in, n_pixels * 3 * sizeof *in);

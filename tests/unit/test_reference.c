@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "effnet/compile.h"
 #include "graph/ir.h"
+#include "graph/reference_f32.h"
 #include "kernels/table.h"
 
 #include <math.h>
@@ -203,6 +204,58 @@ static void replace_batchnorms(EffGraph *g)
     }
 }
 
+typedef struct Loudness {
+    const bool *counts; /* [n_nodes] */
+    double least, most; /* root mean squares */
+} Loudness;
+
+static void weigh(void *ctx, int node, EffShape shape, const float *data)
+{
+    Loudness *l = ctx;
+    const size_t n = eff_shape_count(shape);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)data[i] * (double)data[i];
+    if (l->counts[node]) {
+        l->least = fmin(l->least, sqrt(sum / (double)n));
+        l->most = fmax(l->most, sqrt(sum / (double)n));
+    }
+}
+
+/* Behind every BatchNorm values are near 1 on pictures whose statistics it has not seen, however deep. */
+static void random_weights_suit_other_pictures(void **state)
+{
+    (void)state;
+    enum { SIZE = 160, CLASSES = 10, PICTURES = 3 };
+    EffGraph *g = random_network("efficientnet-b0", SIZE, CLASSES);
+    assert_int_equal(eff_graph_randomize(g, 1), EFF_OK);
+    bool *is_norm = calloc((size_t)g->n_nodes, sizeof *is_norm);
+    uint8_t *pixels = malloc((size_t)SIZE * SIZE * 3);
+    float *in = malloc((size_t)SIZE * SIZE * 3 * sizeof *in), out[CLASSES];
+    assert_true(is_norm != NULL && pixels != NULL && in != NULL);
+    for (int i = 0; i < g->n_nodes; i++)
+        is_norm[i] = g->nodes[i].op == EFF_OP_BATCHNORM;
+    replace_batchnorms(g);
+    EffReference *r = NULL;
+    EffReferenceSession *s = NULL;
+    assert_int_equal(eff_reference_create(&r, g, NULL), EFF_OK);
+    assert_int_equal(eff_reference_session_create(&s, r, 1), EFF_OK);
+    Loudness l = {.counts = is_norm, .least = 1};
+    for (uint64_t k = 0; k < PICTURES; k++) {
+        assert_int_equal(eff_leaves_picture(pixels, SIZE, 1000 + k), EFF_OK);
+        eff_graph_normalize(g, in, pixels);
+        eff_reference_run_tapped(s, in, out, weigh, &l);
+    }
+    if (l.least < 0.2 || l.most > 5)
+        fail_msg("root mean squares of %.3g to %.3g", l.least, l.most);
+    eff_reference_session_free(s);
+    eff_reference_free(r);
+    eff_graph_free(g);
+    free(is_norm);
+    free(pixels);
+    free(in);
+}
+
 static void passes_keep_the_output(void **state)
 {
     (void)state;
@@ -334,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_equal_naive_loops),
         cmocka_unit_test(activations_are_accurate),
+        cmocka_unit_test(random_weights_suit_other_pictures),
         cmocka_unit_test(passes_keep_the_output),
         cmocka_unit_test(bits_are_the_same_at_every_level),
         cmocka_unit_test(a_network_without_weights_is_refused),
