@@ -133,7 +133,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
                               EffQuantizeOptions *options, const char *path)
 {
     Phase phase = {.quiet = cli_flag(a, "quiet")};
-    calibration_prepare(calibration, &spec->arch.pre);
+    EffStatus st = calibration_prepare(calibration, &spec->arch.pre);
     options->held_back = calibration->held_back.n > 0 ? &calibration->held_back : NULL;
     options->table_name = cli_value(a, "table");
     options->no_gptq = cli_flag(a, "no-gptq");
@@ -144,7 +144,8 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     EffCompiled *c = NULL;
     json_t *origin = NULL, *report = NULL;
     char *table = NULL;
-    EffStatus st = read_table(a, &table);
+    if (st == EFF_OK)
+        st = read_table(a, &table);
     options->table = table;
     if (st == EFF_OK)
         st = eff_quantize(&c, g, &calibration->pictures, options);
