@@ -136,7 +136,8 @@ static double real_bias(const EffPlan *plan, const EffPlanStep *s, int o)
 {
     const int32_t *bias = eff_plan_data(plan, s, EFF_DATA_BIAS), *shift = eff_plan_data(plan, s, EFF_DATA_SHIFT);
     double sum = (double)bias[o] - (shift[o] > 0 ? ldexp(1, shift[o] - 1) : 0);
-    const size_t taps = (size_t)(s->kernel * s->kernel), n_in = s->op == EFF_STEP_DW ? 1 : (size_t)s->in_ch;
+    const bool depthwise = eff_step_is_dw(s->op);
+    const size_t taps = (size_t)(s->kernel * s->kernel), n_in = depthwise ? 1 : (size_t)s->in_ch;
     int y_first = 0, y_end = s->kernel, x_first = 0, x_end = s->kernel;
     if (s->op == EFF_STEP_FC)
         return sum;
@@ -152,7 +153,7 @@ static double real_bias(const EffPlan *plan, const EffPlanStep *s, int o)
     for (size_t t = 0; t < taps; t++) {
         const int y = (int)t / s->kernel, x = (int)t % s->kernel;
         for (size_t i = 0; i < n_in && y >= y_first && y < y_end && x >= x_first && x < x_end; i++)
-            sum += eff_real_zero(plan, s->in[0], s->op == EFF_STEP_DW ? o : (int)i) *
+            sum += (eff_step_is_wide(s->op) ? 128 : eff_real_zero(plan, s->in[0], depthwise ? o : (int)i)) *
                    wgt[((size_t)o * taps + t) * n_in + i];
     }
     return sum;

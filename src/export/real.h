@@ -17,9 +17,10 @@ double eff_real_zero(const EffPlan *plan, int tensor, int channel);
 bool eff_real_per_channel(const EffPlan *plan, int tensor);
 
 /*
- * A convolution, fully connected layer or head; owned. A weight is unit[o] * q / in_step(i). The sum of a convolution
- * is t of doc/quantization.md before it is rounded down, to within half an accumulator's unit (which keeps float sums
- * from the edges); that of a fully connected layer or head is real.
+ * A convolution, fully connected layer or head; owned. A weight is unit[o] * q / in_step(i), with 16-bit inputs a 256th
+ * of it, since the accumulator counts 256 input steps. The sum of a convolution is t of doc/quantization.md before it
+ * is rounded down, to within half an accumulator's unit (which keeps float sums from the edges); that of a fully
+ * connected layer or head is real.
  */
 typedef struct EffRealLayer {
     int n_out;

@@ -4,9 +4,11 @@
 #define EFFNET_TESTS_COMPILED_UTIL_H
 
 #include "base/file.h"
+#include "compile/promote.h"
 #include "effnet/compile.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +38,36 @@ static inline double sqnr_of(const EffCompiled *c, const char *node)
     }
     fail_msg("no row of %s", node);
     return 0;
+}
+
+/* A table with the type of one convolution edited as a user would; free(). */
+static inline char *with_type(const char *table, const char *node)
+{
+    char *text = malloc(strlen(table) + 8), start[128];
+    assert_non_null(text);
+    snprintf(start, sizeof start, "\n%s ", node);
+    const char *line = strstr(table, start);
+    assert_non_null(line);
+    const char *type = line + strlen(start);
+    type += strspn(type, " ");
+    const char *rest = strchr(type, ' ');
+    sprintf(text, "%.*sint16%s", (int)(type - table), table, rest);
+    return text;
+}
+
+/* The same for all that can; free(). */
+static inline char *all_wide(const char *table, const EffGraph *g)
+{
+    char *text = strdup(table);
+    assert_non_null(text);
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!eff_node_can_be_wide(g, i))
+            continue;
+        char *more = with_type(text, g->nodes[i].name);
+        free(text);
+        text = more;
+    }
+    return text;
 }
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include "unit.h"
 
+#include "compiled_util.h"
+
 #include "base/rng.h"
 #include "export/onnx_export.h"
 #include "graph/ir.h"
@@ -109,17 +111,22 @@ static EffGraph *swishes(void)
     return g;
 }
 
-/* name NULL: swishes(). */
-static EffModel *quantized(const char *name, EffQuantizeOptions options)
+/* name NULL: swishes(). wide: every convolution that can has 16-bit inputs. */
+static EffModel *quantized(const char *name, bool wide)
 {
     const EffPictures pictures = {.n = 6, .get = get_synthetic};
     EffGraph *g = name != NULL ? narrow(name) : swishes();
     EffCompiled *c = NULL;
     EffModel *m = NULL;
-    options.n_threads = 1;
-    options.n_report = 2;
-    options.no_gptq = 1;
+    EffQuantizeOptions options = {.n_threads = 1, .n_report = 2, .no_gptq = 1};
     ok(eff_quantize(&c, g, &pictures, &options));
+    if (wide) {
+        char *table = all_wide(eff_compiled_table(c), g);
+        options.table = table;
+        eff_compiled_free(c);
+        ok(eff_quantize(&c, g, &pictures, &options));
+        free(table);
+    }
     ok(eff_compiled_model(&m, c, NULL));
     eff_compiled_free(c);
     eff_graph_free(g);
@@ -232,7 +239,7 @@ static double compare(const EffModel *model, int opset, int n)
 static void test_exact(void **state)
 {
     (void)state;
-    EffModel *m = quantized("efficientnet-lite0", (EffQuantizeOptions){0});
+    EffModel *m = quantized("efficientnet-lite0", false);
     const double with_int16 = compare(m, 21, ALL), without = compare(m, 13, ALL);
     if (with_int16 < 110 || without < 60) /* the pooled values are not rounded to 16 bits before set 21 */
         fail_msg("%.1f dB at operator set 21, %.1f dB at 13", with_int16, without);
@@ -243,11 +250,30 @@ static void test_exact(void **state)
 static void test_tables(void **state)
 {
     (void)state;
-    EffModel *m = quantized(NULL, (EffQuantizeOptions){0});
+    EffModel *m = quantized(NULL, false);
     const double with_int16 = compare(m, 21, SEEN), without = compare(m, 13, SEEN);
     if (with_int16 < 35 || without < 35)
         fail_msg("%.1f dB at operator set 21, %.1f dB at 13", with_int16, without);
     eff_model_close(m);
+}
+
+/* 16-bit inputs of pointwise and depthwise convolutions, and a gate that leaves 16 bits. */
+static void test_int16(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"efficientnet-lite0", NULL};
+    for (size_t i = 0; i < EFF_COUNT(names); i++) {
+        EffModel *m = quantized(names[i], true);
+        bool has[EFF_N_STEP_OPS] = {0};
+        for (int k = 0; k < eff_model_plan(m)->n_steps; k++)
+            has[eff_model_plan(m)->steps[k].op] = true;
+        assert_true(has[EFF_STEP_PW16] && has[EFF_STEP_DW16] && (names[i] != NULL || has[EFF_STEP_GATE]));
+        const double least = names[i] != NULL ? 60 : 35, with_int16 = compare(m, 21, SEEN),
+                     without = compare(m, 13, SEEN);
+        if (with_int16 < least || without < least)
+            fail_msg("%.1f dB at operator set 21, %.1f dB at 13", with_int16, without);
+        eff_model_close(m);
+    }
 }
 
 /* ---- Structure ---- */
@@ -335,7 +361,7 @@ static void test_structure(void **state)
     (void)state;
     static const char *const names[] = {"efficientnet-lite0", "efficientnet-b0"};
     for (size_t i = 0; i < EFF_COUNT(names); i++) {
-        EffModel *m = quantized(names[i], (EffQuantizeOptions){0});
+        EffModel *m = quantized(names[i], false);
         for (int opset = 13; opset <= 21; opset += 4)
             check_structure(m, opset);
         eff_model_close(m);
@@ -356,7 +382,7 @@ static void refused(const EffModel *m, int opset, EffStatus wanted, const char *
 static void test_refused(void **state)
 {
     (void)state;
-    EffModel *m = quantized("efficientnet-lite0", (EffQuantizeOptions){0});
+    EffModel *m = quantized("efficientnet-lite0", false);
     refused(m, 12, EFF_ERR_ARG, "needs 13 to 21");
     refused(m, 22, EFF_ERR_ARG, "use 9 to 21");
     EffPlan *plan = &m->plan;
@@ -364,10 +390,6 @@ static void test_refused(void **state)
     plan->tensors[hidden].n_scales = 0;
     refused(m, 13, EFF_ERR_UNSUPPORTED, "scale");
     plan->tensors[hidden].n_scales = n_scales;
-    eff_model_close(m);
-
-    m = quantized("efficientnet-lite0", (EffQuantizeOptions){.int16_nodes = 50});
-    refused(m, 21, EFF_ERR_UNSUPPORTED, "--int16-nodes");
     eff_model_close(m);
 
     EffGraph *g = narrow("efficientnet-lite0");
@@ -393,7 +415,7 @@ static EffStatus encode_once(void *ctx)
 static void test_memory(void **state)
 {
     (void)state;
-    EffModel *m = quantized("efficientnet-b0", (EffQuantizeOptions){0});
+    EffModel *m = quantized("efficientnet-b0", false);
     sweep_allocations(encode_once, m);
     eff_model_close(m);
 }
@@ -401,8 +423,8 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact),   cmocka_unit_test(test_tables), cmocka_unit_test(test_structure),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_exact),     cmocka_unit_test(test_tables),  cmocka_unit_test(test_int16),
+        cmocka_unit_test(test_structure), cmocka_unit_test(test_refused), cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,36 +163,6 @@ static void bytes_do_not_depend_on_threads(void **state)
     eff_graph_free(g);
 }
 
-/* A table with the type of one convolution edited as a user would. */
-static char *with_type(const char *table, const char *node)
-{
-    char *text = malloc(strlen(table) + 8), start[128];
-    assert_non_null(text);
-    snprintf(start, sizeof start, "\n%s ", node);
-    const char *line = strstr(table, start);
-    assert_non_null(line);
-    const char *type = line + strlen(start);
-    type += strspn(type, " ");
-    const char *rest = strchr(type, ' ');
-    sprintf(text, "%.*sint16%s", (int)(type - table), table, rest);
-    return text;
-}
-
-/* The same for all that can. */
-static char *all_wide(const char *table, const EffGraph *g)
-{
-    char *text = strdup(table);
-    assert_non_null(text);
-    for (int i = 0; i < g->n_nodes; i++) {
-        if (!eff_node_can_be_wide(g, i))
-            continue;
-        char *more = with_type(text, g->nodes[i].name);
-        free(text);
-        text = more;
-    }
-    return text;
-}
-
 /*
  * Every convolution that can has 16-bit inputs: early layers, before errors are magnified, come nearer to float. With
  * one scale a tensor before pointwise layers, whose quiet channels 8 bits hardly see, they come much nearer.
