@@ -52,10 +52,11 @@ typedef struct Check {
     double difference; /* largest of a logit, as a share of the largest logit */
 } Check;
 
-/* A model to measure, with what it takes to open it a second time. */
+/* A model to measure. */
 typedef struct Subject {
     Model model;
-    EffCompiled *compiled; /* NULL for a .bin, which model.file names */
+    EffCompiled *compiled; /* NULL for a .bin */
+    float *wanted;         /* logits of the first picture in plain C; NULL where they are not to be checked */
     bool has_seed;
     int seed;
 } Subject;
@@ -85,6 +86,41 @@ static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
     return EFF_OK;
 }
 
+/*
+ * The first picture in plain C, from a .bin or a compiled model. It is run before the model is opened that is timed, so
+ * that no two of them are in memory.
+ */
+static EffStatus run_plain(float **out, const char *file, const EffCompiled *compiled)
+{
+    EffModel *m = NULL;
+    EffSession *session = NULL;
+    uint8_t *pixels = NULL;
+    float *logits = NULL;
+    EffStatus st = compiled != NULL ? eff_compiled_model(&m, compiled, "c") : eff_model_open(&m, file, "c");
+    if (st == EFF_OK)
+        st = eff_session_create(&session, m, 0);
+    if (st == EFF_OK) {
+        const EffModelInfo *info = eff_model_info(m);
+        const size_t n_bytes = (size_t)info->pre.size * (size_t)info->pre.size * 3;
+        pixels = eff_malloc(n_bytes);
+        logits = eff_calloc((size_t)info->n_classes, sizeof *logits);
+        if (pixels == NULL || logits == NULL) {
+            st = eff_fail_nomem(n_bytes, "a picture");
+        } else {
+            timing_picture(pixels, info->pre.size, 0);
+            eff_session_run(session, pixels, logits);
+        }
+    }
+    eff_session_destroy(session);
+    eff_model_close(m);
+    eff_free(pixels);
+    if (st == EFF_OK)
+        *out = logits;
+    else
+        eff_free(logits);
+    return st;
+}
+
 /* A bare architecture runs with random weights, a name or file with its own; --int8 calibrates on synthetic pictures.
  */
 static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Subject *s)
@@ -111,6 +147,8 @@ static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Subject 
         const EffQuantizeOptions o = {.n_report = 1, .no_gptq = 1}; /* speed does not depend on it */
         st = cli_flag(a, "int8") ? eff_quantize(&s->compiled, g, &pictures, &o) : eff_compile_float(&s->compiled, g);
     }
+    if (st == EFF_OK && code == EXIT_OK && !cli_flag(a, "no-check"))
+        st = run_plain(&s->wanted, NULL, s->compiled);
     if (st != EFF_OK)
         code = cli_fail(a, st);
     if (code == EXIT_OK)
@@ -119,42 +157,32 @@ static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Subject 
     return code;
 }
 
+static ExitCode open_bin(const Args *a, const char *name, const char *file, Subject *s)
+{
+    const EffStatus st = cli_flag(a, "no-check") ? EFF_OK : run_plain(&s->wanted, file, NULL);
+    return st == EFF_OK ? model_open(&s->model, a, name) : cli_fail(a, st);
+}
+
 static void subject_free(Subject *s)
 {
+    eff_free(s->wanted);
     model_close(&s->model);
     eff_compiled_free(s->compiled);
 }
 
 /* ---- Is the answer right? ---- */
 
-/* The first picture once more, in plain C. */
-static EffStatus check_logits(Check *out, const Subject *s, const TimingInputs *inputs)
+static Check check_logits(const Subject *s, const TimingInputs *inputs)
 {
     const EffModelInfo *info = s->model.info;
-    EffModel *plain = NULL;
-    EffSession *session = NULL;
-    float *want = eff_calloc((size_t)info->n_classes, sizeof *want);
-    EffStatus st = want != NULL ? EFF_OK : eff_fail_nomem((size_t)info->n_classes * sizeof *want, "logits");
-    if (st == EFF_OK)
-        st = s->compiled != NULL ? eff_compiled_model(&plain, s->compiled, "c")
-                                 : eff_model_open(&plain, s->model.file, "c");
-    if (st == EFF_OK)
-        st = eff_session_create(&session, plain, 0);
-    if (st == EFF_OK) {
-        eff_session_run(session, inputs->pixels[0], want);
-        double largest = 0, difference = 0;
-        for (int i = 0; i < info->n_classes; i++) {
-            largest = fmax(largest, fabs((double)want[i]));
-            difference = fmax(difference, fabs((double)want[i] - (double)inputs->logits[0][i]));
-        }
-        out->difference = difference > 0 ? difference / largest : 0;
-        const bool same = memcmp(want, inputs->logits[0], (size_t)info->n_classes * sizeof *want) == 0;
-        out->result = same ? CHECK_IDENTICAL : CHECK_DIFFERS;
+    double largest = 0, difference = 0;
+    for (int i = 0; i < info->n_classes; i++) {
+        largest = fmax(largest, fabs((double)s->wanted[i]));
+        difference = fmax(difference, fabs((double)s->wanted[i] - (double)inputs->logits[0][i]));
     }
-    eff_session_destroy(session);
-    eff_model_close(plain);
-    eff_free(want);
-    return st;
+    const bool same = memcmp(s->wanted, inputs->logits[0], (size_t)info->n_classes * sizeof *s->wanted) == 0;
+    return (Check){.result = same ? CHECK_IDENTICAL : CHECK_DIFFERS,
+                   .difference = difference > 0 ? difference / largest : 0};
 }
 
 static const char *check_name(CheckResult r)
@@ -542,8 +570,8 @@ static ExitCode measure(const Args *a, const Subject *s, const Plan *plan, json_
             (st = run_profile(&profile, &profiled, s, plan, &inputs, r.timings[0]->n_runs)) == EFF_OK)
             r.profile = &profile;
     }
-    if (st == EFF_OK && !cli_flag(a, "no-check"))
-        st = check_logits(&r.check, s, &inputs);
+    if (st == EFF_OK && s->wanted != NULL)
+        r.check = check_logits(s, &inputs);
     const ExitCode code = st == EFF_OK ? report(a, &r) : cli_fail(a, st);
     noise_free(watch);
     eff_session_destroy(profiled);
@@ -603,7 +631,8 @@ static ExitCode run(const Args *a)
         return code;
     code = model_find(a, name, &spec);
     if (code == EXIT_OK)
-        code = spec.is_bin ? model_open(&s.model, a, name) : build(a, name != NULL ? name : spec.arch.name, &spec, &s);
+        code =
+            spec.is_bin ? open_bin(a, name, spec.file, &s) : build(a, name != NULL ? name : spec.arch.name, &spec, &s);
     if (code == EXIT_OK)
         code = measure(a, &s, &plan, old);
     subject_free(&s);

@@ -75,6 +75,11 @@ static uint64_t fnv1a(uint64_t hash, const void *data, size_t n)
     return hash;
 }
 
+void timing_picture(uint8_t *pixels, int size, int i)
+{
+    eff_synthetic_picture(pixels, size, (uint64_t)i);
+}
+
 EffStatus timing_inputs_init(TimingInputs *inputs, const EffModel *m)
 {
     const EffModelInfo *info = eff_model_info(m);
@@ -89,7 +94,7 @@ EffStatus timing_inputs_init(TimingInputs *inputs, const EffModel *m)
             st = eff_fail_nomem(n_bytes, "pictures");
             break;
         }
-        eff_synthetic_picture(in.pixels[i], info->pre.size, (uint64_t)i);
+        timing_picture(in.pixels[i], info->pre.size, i);
         eff_session_run(s, in.pixels[i], in.logits[i]);
         in.digest = fnv1a(in.digest, in.logits[i], (size_t)info->n_classes * sizeof **in.logits);
     }

@@ -41,6 +41,8 @@ typedef struct TimingInputs {
     uint64_t digest;                /* FNV-1a of all of them */
 } TimingInputs;
 
+/* Fills pixels [size][size][3] with picture i of those that are timed. */
+void timing_picture(uint8_t *pixels, int size, int i);
 EffStatus timing_inputs_init(TimingInputs *inputs, const EffModel *m);
 void timing_inputs_free(TimingInputs *inputs);
 
