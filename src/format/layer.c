@@ -196,6 +196,28 @@ static EffConvF32 float_conv(EffLayerMem *mem, const EffPlan *plan, const EffPla
     return op;
 }
 
+/* Channels are padded as activations are, weights of the padding are 0. */
+static EffFloatNode float_node(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
+{
+    EffFloatNode n = {.epi = epilogue(mem, plan, s),
+                      .bias = padded(mem, plan, s, EFF_DATA_FBIAS, (size_t)eff_ch_pad(s->out_ch) * sizeof(float)),
+                      .scale = eff_plan_data(plan, s, EFF_DATA_SCALE)};
+    n.epi.bias = n.epi.shift = no_bias(mem, s);
+    if (k == NULL)
+        return n;
+    const size_t taps = (size_t)(s->kernel * s->kernel), n_in = (size_t)s->in_ch, n_out = (size_t)s->out_ch;
+    const size_t pad = (size_t)eff_ch_pad(s->out_ch);
+    const float *src = eff_plan_data(plan, s, EFF_DATA_FWGT);
+    const bool dw = s->op == EFF_STEP_DW_F32;
+    float *wgt = take(mem, (dw ? taps * pad : k->f32.pw.packed_count(n_in, n_out)) * sizeof *wgt);
+    if (wgt != NULL && !dw)
+        k->f32.pw.pack(wgt, src, n_in, n_out);
+    for (size_t i = 0; wgt != NULL && dw && i < taps * n_out; i++)
+        wgt[i % taps * pad + i / taps] = src[i];
+    n.wgt = wgt;
+    return n;
+}
+
 /* ---- All ---- */
 
 static uint64_t count_macs(const EffPlan *plan, const EffPlanStep *s)
@@ -206,11 +228,13 @@ static uint64_t count_macs(const EffPlan *plan, const EffPlanStep *s)
     case EFF_STEP_STEM:
     case EFF_STEP_PW:
     case EFF_STEP_PW16:
+    case EFF_STEP_PW_F32:
     case EFF_STEP_FC:
     case EFF_STEP_HEAD:
     case EFF_STEP_F32_CONV: n *= (uint64_t)s->in_ch / (uint64_t)s->groups; break;
     case EFF_STEP_DW:
-    case EFF_STEP_DW16: break;
+    case EFF_STEP_DW16:
+    case EFF_STEP_DW_F32: break;
     default: return 0;
     }
     return n * (uint64_t)(s->kernel * s->kernel);
@@ -242,6 +266,11 @@ void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const
         l.dw = depthwise(mem, plan, s, k);
         l.raw.dw = l.dw;
         l.raw.dw.epi = (EffEpilogue){.kind = EFF_OUT_S32, .bias = no_bias(mem, s)};
+        l.out_cols = eff_step_output(plan, s)->w;
+        break;
+    case EFF_STEP_PW_F32:
+    case EFF_STEP_DW_F32:
+        l.node = float_node(mem, plan, s, k);
         l.out_cols = eff_step_output(plan, s)->w;
         break;
     case EFF_STEP_POOL: {
@@ -291,6 +320,15 @@ bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, cons
     case EFF_STEP_DW16:
         if (!eff_quads_bytes(shared, &layer->quads, layer->quads.n_quads) || !eff_mul_size(shared, *shared, 2) ||
             !eff_mul_size(each, (size_t)layer->out_cols, 4 * 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch)))
+            return false;
+        break;
+    case EFF_STEP_PW_F32:
+        *each = EFF_WIDE_TILE * ((size_t)eff_ch_pad(s->in_ch) + 2 * (size_t)eff_ch_pad(s->out_ch)) * sizeof(float);
+        break;
+    case EFF_STEP_DW_F32:
+        if (!eff_mul_size(shared, (size_t)layer->quads.rows, (size_t)layer->quads.cols) ||
+            !eff_mul_size(shared, *shared, (size_t)eff_ch_pad(s->in_ch) * sizeof(float)) ||
+            !eff_mul_size(each, (size_t)layer->out_cols, 2 * sizeof(float) * (size_t)eff_ch_pad(s->out_ch)))
             return false;
         break;
     case EFF_STEP_POOL: *each = n * (sizeof(int32_t) + sizeof(int64_t)); break;

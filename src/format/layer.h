@@ -7,6 +7,7 @@
 #define EFF_FORMAT_LAYER_H
 
 #include "format/plan.h"
+#include "kernels/float_node.h"
 #include "kernels/layer_f32.h"
 #include "kernels/stem.h"
 #include "kernels/table.h"
@@ -14,7 +15,7 @@
 typedef struct EffLayer {
     EffQuads quads; /* of the row quads that the step reads or writes */
     uint64_t macs;
-    int out_cols; /* DW16 */
+    int out_cols; /* DW16, DW_F32 */
     union {       /* PW16, DW16: as pw or dw, but sums without bias, of a byte of the inputs */
         EffPw pw;
         EffDw dw;
@@ -32,10 +33,13 @@ typedef struct EffLayer {
         EffQuant quant; /* QUANT; QUADS uses its zero */
         int64_t pool_mult;
         EffConvF32 f32;
+        EffFloatNode node; /* PW_F32, DW_F32 */
     };
 } EffLayer;
 
-enum { EFF_WIDE_TILE = 48 }; /* pixels that a PW16 step takes at a time; a multiple of every pointwise kernel's tile */
+enum {
+    EFF_WIDE_TILE = 48
+}; /* pixels that a PW16 or PW_F32 step takes at a time; a multiple of every pointwise kernel's tile */
 
 /* Bump allocation in two passes: with base NULL only `used` grows. */
 typedef struct EffLayerMem {

@@ -82,6 +82,9 @@ typedef enum EffStepOp {
     EFF_STEP_PW16, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_DW16, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_GATE, /* in[0] s16 NHWC, in[1] gate VECTOR -> out[1] s16 NHWC: eff_gate_s16() with post_shift */
+    /* float weights, 16-bit inputs: kernels/float_node.h. The epilogue's sums are already rounded to 16 bits. */
+    EFF_STEP_PW_F32, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
+    EFF_STEP_DW_F32, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_N_STEP_OPS
 } EffStepOp;
 
@@ -100,9 +103,9 @@ typedef enum EffDataSlot {
     EFF_DATA_KNOT,  /* s16 [EFF_KNOTS] */
     EFF_DATA_SLOPE, /* s16 [EFF_KNOTS] */
     EFF_DATA_SIGMOID, /* s16 [2][EFF_KNOTS]: knots, then slopes, of FC's sigmoid */
-    EFF_DATA_SCALE,   /* f32 [o]: HEAD */
-    EFF_DATA_FBIAS,   /* f32 [o]: HEAD, F32_CONV */
-    EFF_DATA_FWGT,    /* f32: F32_CONV */
+    EFF_DATA_SCALE,   /* f32 [o]: HEAD, PW_F32, DW_F32 */
+    EFF_DATA_FBIAS,   /* f32 [o]: HEAD, F32_CONV, PW_F32, DW_F32 */
+    EFF_DATA_FWGT,    /* f32: F32_CONV; PW_F32 [o][i], DW_F32 [c][ky][kx]: times the unit of the input's channel */
     EFF_N_DATA_SLOTS
 } EffDataSlot;
 
@@ -169,21 +172,27 @@ static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *
     return step->data[slot].n_bytes > 0 ? plan->data + step->data[slot].offset : NULL;
 }
 
-/* Whether a step works on floats. */
+/* Whether a step works on float tensors. */
 static inline bool eff_step_is_float(int op)
 {
     return op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT;
 }
 
-/* Depthwise steps, and those whose inputs have 16 bits. */
+/* Depthwise steps, and those that multiply both bytes of 16-bit inputs. */
 static inline bool eff_step_is_dw(int op)
 {
-    return op == EFF_STEP_DW || op == EFF_STEP_DW16;
+    return op == EFF_STEP_DW || op == EFF_STEP_DW16 || op == EFF_STEP_DW_F32;
 }
 
 static inline bool eff_step_is_wide(int op)
 {
     return op == EFF_STEP_PW16 || op == EFF_STEP_DW16;
+}
+
+/* Convolutions that run in float, between integer steps. */
+static inline bool eff_step_is_float_node(int op)
+{
+    return op == EFF_STEP_PW_F32 || op == EFF_STEP_DW_F32;
 }
 
 /* "pw", "f32_conv": for messages and profiles. */

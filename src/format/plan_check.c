@@ -66,6 +66,8 @@ static const OpRule rules[EFF_N_STEP_OPS] = {
     [EFF_STEP_PW16] = {{S16, S16 | NONE}, {U8 | NONE, S16 | NONE}, CHANNELS, USES_EPILOGUE},
     [EFF_STEP_DW16] = {{S16, NONE}, {U8 | NONE, S16 | NONE}, WINDOW, USES_WINDOW | USES_EPILOGUE},
     [EFF_STEP_GATE] = {{S16, VECTOR}, {NONE, S16}, SAME, USES_POST_SHIFT},
+    [EFF_STEP_PW_F32] = {{S16, S16 | NONE}, {U8 | NONE, S16 | NONE}, CHANNELS, USES_EPILOGUE},
+    [EFF_STEP_DW_F32] = {{S16, NONE}, {U8 | NONE, S16 | NONE}, WINDOW, USES_WINDOW | USES_EPILOGUE},
 };
 
 /* Elements that a slot of a step must have; 0 for none. SIGMOID and the bias of F32_CONV may be left out. */
@@ -74,14 +76,17 @@ static uint64_t slot_elements(const EffPlan *plan, const EffPlanStep *s, EffData
     const uint64_t in = (uint64_t)s->in_ch, out = (uint64_t)s->out_ch, taps = (uint64_t)(s->kernel * s->kernel);
     const bool epilogue = (rules[s->op].uses & USES_EPILOGUE) != 0, to_u8 = s->out[0] != EFF_PLAN_NONE;
     const bool clamp = epilogue && s->out_kind == EFF_OUT_U8_CLAMP;
-    const bool fc = s->op == EFF_STEP_FC || s->op == EFF_STEP_HEAD;
+    const bool fc = s->op == EFF_STEP_FC || s->op == EFF_STEP_HEAD, real = eff_step_is_float_node(s->op);
     switch (slot) {
     case EFF_DATA_WGT:
         if (eff_step_is_dw(s->op))
-            return out * taps;
+            return real ? 0 : out * taps;
         return s->op == EFF_STEP_STEM || s->op == EFF_STEP_PW || s->op == EFF_STEP_PW16 || fc ? out * in * taps : 0;
-    case EFF_DATA_BIAS: return s->op == EFF_STEP_STEM ? out * (uint64_t)eff_stem_n_cases(plan, s) : epilogue ? out : 0;
-    case EFF_DATA_SHIFT:
+    case EFF_DATA_BIAS:
+        if (s->op == EFF_STEP_STEM)
+            return out * (uint64_t)eff_stem_n_cases(plan, s);
+        return epilogue && !real ? out : 0;
+    case EFF_DATA_SHIFT: return epilogue && !real ? out : 0;
     case EFF_DATA_MULT: return epilogue ? out : 0;
     case EFF_DATA_TOP: return clamp ? out : 0;
     case EFF_DATA_ZERO: return (epilogue && to_u8) || s->op == EFF_STEP_QUADS || s->op == EFF_STEP_QUANT ? out : 0;
@@ -90,9 +95,12 @@ static uint64_t slot_elements(const EffPlan *plan, const EffPlanStep *s, EffData
     case EFF_DATA_KNOT:
     case EFF_DATA_SLOPE: return epilogue && s->act == EFF_ACT_INTERP ? EFF_KNOTS : 0;
     case EFF_DATA_SIGMOID: return s->op == EFF_STEP_FC ? 2 * EFF_KNOTS : 0;
-    case EFF_DATA_SCALE: return s->op == EFF_STEP_HEAD ? out : 0;
-    case EFF_DATA_FBIAS: return s->op == EFF_STEP_HEAD || s->op == EFF_STEP_F32_CONV ? out : 0;
-    case EFF_DATA_FWGT: return s->op == EFF_STEP_F32_CONV ? out * taps * (in / (uint64_t)s->groups) : 0;
+    case EFF_DATA_SCALE: return s->op == EFF_STEP_HEAD || real ? out : 0;
+    case EFF_DATA_FBIAS: return s->op == EFF_STEP_HEAD || s->op == EFF_STEP_F32_CONV || real ? out : 0;
+    case EFF_DATA_FWGT:
+        if (real)
+            return s->op == EFF_STEP_DW_F32 ? out * taps : out * in;
+        return s->op == EFF_STEP_F32_CONV ? out * taps * (in / (uint64_t)s->groups) : 0;
     case EFF_N_DATA_SLOTS: break;
     }
     return 0;
@@ -416,6 +424,15 @@ static EffStatus check_wide(const EffPlan *plan, const EffPlanStep *s, const Eff
               : eff_wide_check(wgt, l->pw.epi.bias, s->out_ch, s->in_ch);
 }
 
+static EffStatus check_float_node(const EffPlan *plan, const EffPlanStep *s, const EffLayer *l, bool to_u8)
+{
+    const EffStatus st = eff_epilogue_check(&l->node.epi, s->out_ch, to_u8);
+    const int fan_in = s->op == EFF_STEP_DW_F32 ? s->kernel * s->kernel : s->in_ch;
+    return st != EFF_OK ? st
+                        : eff_float_node_check(eff_plan_data(plan, s, EFF_DATA_FWGT), l->node.bias, l->node.scale,
+                                               s->out_ch, fan_in);
+}
+
 /* A gate of a hostile file may be negative: its own step keeps to 16 bits, so that only the shift matters. */
 static EffStatus check_gate(const EffPlanStep *s)
 {
@@ -433,6 +450,8 @@ static EffStatus check_values(const EffPlan *plan, const EffPlanStep *s, const E
     case EFF_STEP_DW: return eff_dw_check(&l->dw, eff_plan_data(plan, s, EFF_DATA_WGT), to_u8);
     case EFF_STEP_PW16:
     case EFF_STEP_DW16: return check_wide(plan, s, l, to_u8);
+    case EFF_STEP_PW_F32:
+    case EFF_STEP_DW_F32: return check_float_node(plan, s, l, to_u8);
     case EFF_STEP_GATE: return check_gate(s);
     case EFF_STEP_QUADS: return check_padding(s, l->quant.zero);
     case EFF_STEP_FC:

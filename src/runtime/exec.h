@@ -29,6 +29,7 @@ typedef struct EffGroupRun {
 
 void eff_exec_int8(EffRun *run);
 void eff_exec_wide(EffRun *run); /* PW16, DW16, GATE */
+void eff_exec_node(EffRun *run); /* PW_F32, DW_F32 */
 void eff_exec_f32(EffRun *run);
 void eff_exec_group(EffGroupRun *group);
 

@@ -381,6 +381,8 @@ void eff_exec_int8(EffRun *r)
     case EFF_STEP_PW16:
     case EFF_STEP_DW16:
     case EFF_STEP_GATE: eff_exec_wide(r); break;
+    case EFF_STEP_PW_F32:
+    case EFF_STEP_DW_F32: eff_exec_node(r); break;
     case EFF_STEP_POOL: run_pool(r); break;
     case EFF_STEP_QUANT: run_quant(r); break;
     case EFF_STEP_FC:

@@ -539,17 +539,41 @@ static inline void fx_small_blocks(EffPlan *out, uint64_t seed)
     fx_blocks_of(out, seed, 9);
 }
 
+/* Of a convolution with 16-bit inputs, multiplied byte by byte or in float; its sums come out near 2^13 in t. */
+static inline void fx_wide_weights(Fixture *f, EffPlanStep *s, int n_taps)
+{
+    const int n = s->out_ch;
+    float scale[64];
+    if (!eff_step_is_float_node(s->op)) {
+        fx_weights(f, s, n_taps, 1, 32, 128);
+        return;
+    }
+    const bool clamp = s->out_kind == EFF_OUT_U8_CLAMP, to_u8 = s->out[0] != EFF_PLAN_NONE;
+    fx_fill_f32(f, s, EFF_DATA_FWGT, (size_t)(n * n_taps), 1 / sqrtf((float)n_taps));
+    fx_fill_f32(f, s, EFF_DATA_FBIAS, (size_t)n, 1000);
+    for (int o = 0; o < n; o++)
+        scale[o] = (float)fx_range(f, 700, 1900) / 1000;
+    fx_data(f, s, EFF_DATA_SCALE, scale, (size_t)n * sizeof *scale);
+    fx_fill16(f, s, EFF_DATA_MULT, n, clamp ? 400 : 16384, clamp ? 800 : 32767);
+    if (clamp)
+        fx_fill16(f, s, EFF_DATA_TOP, n, 80, 200);
+    if (to_u8)
+        fx_fill16(f, s, EFF_DATA_ZERO, n, 60, 140);
+    if (to_u8 && !clamp)
+        fx_fill16(f, s, EFF_DATA_OMULT, n, 200, 700);
+}
+
 /*
- * Steps with 16-bit inputs: stem -> dw16 -> (pool, squeeze, excite) gate -> pw16 to both forms -> pw16 with residual ->
- * dw16 to a clamp -> pw -> pool -> head.
+ * Steps with 16-bit inputs: stem -> dw -> (pool, squeeze, excite) gate -> pw to both forms -> pw with residual -> dw to
+ * a clamp -> pw of 8 bits -> pool -> head.
  */
-static inline void fx_int16(EffPlan *out, uint64_t seed)
+static inline void fx_wide_of(EffPlan *out, uint64_t seed, const char *name, EffStepOp pw_op, EffStepOp dw_op)
 {
     enum { NONE = EFF_PLAN_NONE, CLASSES = 6 };
     const EffTensorType U8 = EFF_TENSOR_U8, S16 = EFF_TENSOR_S16;
     const EffLayout NHWC = EFF_LAYOUT_NHWC, VECTOR = EFF_LAYOUT_VECTOR;
     Fixture f;
-    fx_begin(&f, "fixture-int16", seed, 20, CLASSES);
+    fx_begin(&f, name, seed, 20, CLASSES);
     const int stem = fx_tensor(&f, S16, NHWC, 10, 10, 12);
     EffPlanStep s = fx_step(&f, EFF_STEP_STEM, 0, NONE, NONE, stem);
     s.kernel = 3;
@@ -562,12 +586,12 @@ static inline void fx_int16(EffPlan *out, uint64_t seed)
     fx_add(&f, &s);
 
     const int dw = fx_tensor(&f, S16, NHWC, 5, 5, 12);
-    s = fx_step(&f, EFF_STEP_DW16, stem, NONE, NONE, dw);
+    s = fx_step(&f, dw_op, stem, NONE, NONE, dw);
     s.kernel = 5;
     s.stride = 2;
     s.pad_top = s.pad_left = 2;
     fx_act(&f, &s, EFF_ACT_INTERP);
-    fx_weights(&f, &s, 25, 1, 32, 128);
+    fx_wide_weights(&f, &s, 25);
     fx_add(&f, &s);
 
     const int gate = fx_gate(&f, dw), gated = fx_tensor(&f, S16, NHWC, 5, 5, 12);
@@ -576,23 +600,23 @@ static inline void fx_int16(EffPlan *out, uint64_t seed)
     fx_add(&f, &s);
 
     const int pw = fx_tensor(&f, S16, NHWC, 5, 5, 20), pw_u8 = fx_tensor(&f, U8, NHWC, 5, 5, 20);
-    s = fx_step(&f, EFF_STEP_PW16, gated, NONE, pw_u8, pw);
+    s = fx_step(&f, pw_op, gated, NONE, pw_u8, pw);
     s.out_kind = EFF_OUT_S16;
-    fx_weights(&f, &s, 12, 1, 32, 128);
+    fx_wide_weights(&f, &s, 12);
     fx_add(&f, &s);
 
     const int sum = fx_tensor(&f, S16, NHWC, 5, 5, 20);
-    s = fx_step(&f, EFF_STEP_PW16, pw, pw, NONE, sum);
+    s = fx_step(&f, pw_op, pw, pw, NONE, sum);
     s.out_kind = EFF_OUT_S16;
     s.pre_shift = 1;
-    fx_weights(&f, &s, 20, 1, 32, 128);
+    fx_wide_weights(&f, &s, 20);
     fx_add(&f, &s);
 
     const int clamped = fx_tensor(&f, U8, NHWC, 5, 5, 20);
-    s = fx_step(&f, EFF_STEP_DW16, sum, NONE, clamped, NONE);
+    s = fx_step(&f, dw_op, sum, NONE, clamped, NONE);
     s.kernel = 3;
     s.pad_top = s.pad_left = 1;
-    fx_weights(&f, &s, 9, 1, 32, 128);
+    fx_wide_weights(&f, &s, 9);
     fx_add(&f, &s);
 
     const int map = fx_tensor(&f, U8, NHWC, 5, 5, 70), features = fx_tensor(&f, S16, VECTOR, 1, 1, 70);
@@ -610,6 +634,17 @@ static inline void fx_int16(EffPlan *out, uint64_t seed)
 
     fx_end(&f, logits);
     *out = f.plan;
+}
+
+static inline void fx_int16(EffPlan *out, uint64_t seed)
+{
+    fx_wide_of(out, seed, "fixture-int16", EFF_STEP_PW16, EFF_STEP_DW16);
+}
+
+/* The same with float nodes. */
+static inline void fx_nodes(EffPlan *out, uint64_t seed)
+{
+    fx_wide_of(out, seed, "fixture-nodes", EFF_STEP_PW_F32, EFF_STEP_DW_F32);
 }
 
 /* A float convolution onto a new tensor; returns it. */

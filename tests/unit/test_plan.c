@@ -7,7 +7,7 @@
 /* Steps of fx_int8(), by what they do. */
 enum { STEM, DW1, PW1, PW2, TO_QUADS, DW2, POOL_U8, EXPAND, DW3, POOL, REDUCE, GATE, QUANT, LAST, FEATURES, HEAD };
 
-/* Steps of fx_int16(). */
+/* Steps of fx_int16() and fx_nodes(). */
 enum { WIDE_DW = 1, WIDE_GATE = 5, WIDE_PW, WIDE_SUM, WIDE_CLAMP, NARROW_PW };
 
 static void expect(EffPlan *plan, EffStatus want, const char *text)
@@ -36,6 +36,13 @@ static void the_fixtures_are_proven(void **state)
         assert_int_equal(plan.steps[WIDE_SUM].op, EFF_STEP_PW16);
         assert_int_equal(plan.steps[WIDE_GATE].op, EFF_STEP_GATE);
         assert_int_equal(plan.n_groups, 1); /* steps with 16-bit inputs are alone */
+        assert_int_equal(plan.groups[0].first, NARROW_PW);
+        eff_plan_free(&plan);
+        fx_nodes(&plan, seed);
+        expect(&plan, EFF_OK, "");
+        assert_int_equal(plan.steps[WIDE_DW].op, EFF_STEP_DW_F32);
+        assert_int_equal(plan.steps[WIDE_SUM].op, EFF_STEP_PW_F32);
+        assert_int_equal(plan.n_groups, 1);
         assert_int_equal(plan.groups[0].first, NARROW_PW);
         eff_plan_free(&plan);
     }
@@ -247,6 +254,97 @@ static void wide_defects_are_named(void **state)
         expect(&plan, defects[i].status, defects[i].text);
         eff_plan_free(&plan);
     }
+}
+
+/* Of fx_nodes(). Weights of output 0, each fine, whose products may come to 2^127. */
+static void sum_beyond(EffPlan *p, int step)
+{
+    float *wgt = floats(p, step, EFF_DATA_FWGT);
+    const int fan_in = (int)(p->steps[step].data[EFF_DATA_FWGT].n_bytes / sizeof *wgt) / p->steps[step].out_ch;
+    for (int i = 0; i < fan_in; i++)
+        wgt[i] = (i % 2 ? -1 : 1) * ldexpf(1, 127 - 15) / (float)fan_in;
+}
+
+DEFECT(node_sum_overflow, sum_beyond(p, WIDE_PW))
+DEFECT(node_dw_overflow, sum_beyond(p, WIDE_DW))
+DEFECT(node_bias_overflow, floats(p, WIDE_SUM, EFF_DATA_FBIAS)[3] = -0x1p126f)
+DEFECT(node_weight_nan, floats(p, WIDE_PW, EFF_DATA_FWGT)[7] = NAN)
+DEFECT(node_bias_infinite, floats(p, WIDE_DW, EFF_DATA_FBIAS)[2] = INFINITY)
+DEFECT(node_scale_nan, floats(p, WIDE_DW, EFF_DATA_SCALE)[5] = NAN)
+DEFECT(node_scale_0, floats(p, WIDE_DW, EFF_DATA_SCALE)[5] = 0)
+DEFECT(node_scale_negative, floats(p, WIDE_PW, EFF_DATA_SCALE)[19] = -1)
+DEFECT(node_weights_short, p->steps[WIDE_PW].data[EFF_DATA_FWGT].n_bytes -= 4)
+DEFECT(node_dw_weights_long, p->steps[WIDE_DW].data[EFF_DATA_FWGT].n_bytes += 4)
+DEFECT(node_bias_missing, (p->steps[WIDE_DW].data[EFF_DATA_FBIAS] = (EffPlanData){0}))
+DEFECT(node_scale_missing, (p->steps[WIDE_SUM].data[EFF_DATA_SCALE] = (EffPlanData){0}))
+DEFECT(node_mult_negative, *data16(p, WIDE_PW, EFF_DATA_MULT) = -1)
+DEFECT(node_with_shift, p->steps[WIDE_PW].data[EFF_DATA_SHIFT] = p->steps[WIDE_PW].data[EFF_DATA_SCALE])
+DEFECT(node_with_bias, p->steps[WIDE_DW].data[EFF_DATA_BIAS] = p->steps[WIDE_DW].data[EFF_DATA_SCALE])
+DEFECT(node_with_integers, p->steps[WIDE_DW].data[EFF_DATA_WGT] = p->steps[NARROW_PW].data[EFF_DATA_WGT])
+DEFECT(node_of_u8, p->steps[WIDE_SUM].in[0] = p->steps[WIDE_PW].out[0])
+DEFECT(node_dw_to_quads, p->tensors[p->steps[WIDE_CLAMP].out[0]].layout = EFF_LAYOUT_QUADS)
+DEFECT(node_with_groups, p->steps[WIDE_DW].groups = 12)
+DEFECT(node_with_activation, p->steps[WIDE_PW].fact = EFF_ACTIVATION_RELU)
+DEFECT(node_stride_3, p->steps[WIDE_DW].stride = 3)
+DEFECT(node_kernel_9, p->steps[WIDE_DW].kernel = 9)
+DEFECT(node_clamp_to_s16, p->steps[WIDE_SUM].out_kind = EFF_OUT_U8_CLAMP)
+DEFECT(integers_made_node, p->steps[NARROW_PW].op = EFF_STEP_PW_F32)
+
+static void node_defects_are_named(void **state)
+{
+    static const Defect defects[] = {
+        {node_sum_overflow, EFF_ERR_FORMAT, "step 6 (step 6, pw_f32): output 0 in float: the sum may reach"},
+        {node_dw_overflow, EFF_ERR_FORMAT, "step 1 (step 1, dw_f32): output 0 in float: the sum may reach"},
+        {node_bias_overflow, EFF_ERR_FORMAT, "step 7 (step 7, pw_f32): output 3 in float: the sum may reach"},
+        {node_weight_nan, EFF_ERR_FORMAT, "float weights [7] is"},
+        {node_bias_infinite, EFF_ERR_FORMAT, "float bias [2] is inf"},
+        {node_scale_nan, EFF_ERR_FORMAT, "float scale [5] is"},
+        {node_scale_0, EFF_ERR_FORMAT, "output 5 in float: scale 0"},
+        {node_scale_negative, EFF_ERR_FORMAT, "output 19 in float: scale -1"},
+        {node_weights_short, EFF_ERR_FORMAT, "float weights: 956 bytes"},
+        {node_dw_weights_long, EFF_ERR_FORMAT, "float weights: 1204 bytes"},
+        {node_bias_missing, EFF_ERR_FORMAT, "float bias: 0 bytes"},
+        {node_scale_missing, EFF_ERR_FORMAT, "float scale: 0 bytes"},
+        {node_mult_negative, EFF_ERR_FORMAT, "mult[0] is -1"},
+        {node_with_shift, EFF_ERR_FORMAT, "shift: 80 bytes"},
+        {node_with_bias, EFF_ERR_FORMAT, "bias: 48 bytes"},
+        {node_with_integers, EFF_ERR_FORMAT, "weights: 1400 bytes"},
+        {node_of_u8, EFF_ERR_FORMAT, "step 7 (step 7, pw_f32): in[0]"},
+        {node_dw_to_quads, EFF_ERR_FORMAT, "step 8 (step 8, dw_f32): out[0]"},
+        {node_with_groups, EFF_ERR_FORMAT, "doesn't use"},
+        {node_with_activation, EFF_ERR_FORMAT, "doesn't use"},
+        {node_stride_3, EFF_ERR_FORMAT, "stride 3"},
+        {node_kernel_9, EFF_ERR_FORMAT, "kernel 9"},
+        {node_clamp_to_s16, EFF_ERR_FORMAT, "8 bits only"},
+        {integers_made_node, EFF_ERR_FORMAT, "step 9 (step 9, pw_f32): in[0]"},
+        {wide_pad, EFF_ERR_FORMAT, "shapes"},
+        {wide_residual_of_gate, EFF_ERR_FORMAT, "step 7 (step 7, pw_f32): in[1]"},
+        {wide_over_input, EFF_ERR_FORMAT, "over its input"},
+        {wide_in_group, EFF_ERR_FORMAT, "no form"},
+    };
+    (void)state;
+    for (size_t i = 0; i < EFF_COUNT(defects); i++) {
+        EffPlan plan;
+        fx_nodes(&plan, i);
+        defects[i].make(&plan);
+        expect(&plan, defects[i].status, defects[i].text);
+        eff_plan_free(&plan);
+    }
+}
+
+/* Sums just below the bound stay finite with every input at its end, and so does the proof. */
+static void sums_that_leave_the_floats_are_refused(void **state)
+{
+    (void)state;
+    const float scale = 1, bias = 0;
+    float wgt[8];
+    for (int i = 0; i < 8; i++)
+        wgt[i] = ldexpf(1, 126 - 15 - 3);
+    assert_int_equal(eff_float_node_check(wgt, &bias, &scale, 1, 8), EFF_ERR_FORMAT);
+    wgt[7] = 0;
+    assert_int_equal(eff_float_node_check(wgt, &bias, &scale, 1, 8), EFF_OK);
+    const float rest = ldexpf(1, 126 - 3);
+    assert_int_equal(eff_float_node_check(wgt, &rest, &scale, 1, 8), EFF_ERR_FORMAT);
 }
 
 static void defects_are_named(void **state)
@@ -517,6 +615,8 @@ int main(void)
         cmocka_unit_test(a_sum_takes_the_place_of_its_residual),
         cmocka_unit_test(defects_are_named),
         cmocka_unit_test(wide_defects_are_named),
+        cmocka_unit_test(node_defects_are_named),
+        cmocka_unit_test(sums_that_leave_the_floats_are_refused),
         cmocka_unit_test(every_form_of_group_is_found),
         cmocka_unit_test(plans_run_without_groups),
         cmocka_unit_test(local_tensors_have_no_other_readers),

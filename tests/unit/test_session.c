@@ -138,7 +138,8 @@ typedef struct Result {
 /* The epilogue on a whole accumulator. */
 static Result epilogue(const EffPlan *p, const EffPlanStep *s, int c, int64_t acc, int64_t residual)
 {
-    const int64_t t = sat(acc >> ((const int32_t *)eff_plan_data(p, s, EFF_DATA_SHIFT))[c]);
+    const int32_t *shift = eff_plan_data(p, s, EFF_DATA_SHIFT); /* float nodes have none */
+    const int64_t t = sat(acc >> (shift != NULL ? shift[c] : 0));
     const int64_t mult = param16(p, s, EFF_DATA_MULT, c);
     Result r = {0};
     if (s->out_kind == EFF_OUT_U8_CLAMP) {
@@ -239,6 +240,55 @@ static void check_conv(const Seen *seen, const EffPlanStep *s)
         }
     }
     check_spread(s, u8 != NULL ? u8 : s16, at);
+}
+
+/* The sum in float, in the order that is specified, and its rounding. */
+static int64_t node_sum(const EffPlan *p, const EffPlanStep *s, const int32_t *src, int y, int x, int o)
+{
+    const EffPlanTensor *in = &p->tensors[s->in[0]];
+    const float *wgt = eff_plan_data(p, s, EFF_DATA_FWGT);
+    const bool dw = s->op == EFF_STEP_DW_F32;
+    const int n_in = dw ? 1 : s->in_ch, k = s->kernel;
+    float sum = ((const float *)eff_plan_data(p, s, EFF_DATA_FBIAS))[o];
+    for (int ky = 0; ky < k; ky++) {
+        for (int kx = 0; kx < k; kx++) {
+            const int iy = y * s->stride - s->pad_top + ky, ix = x * s->stride - s->pad_left + kx;
+            for (int i = 0; i < n_in && iy >= 0 && iy < in->h && ix >= 0 && ix < in->w; i++)
+                sum += (float)src[(iy * in->w + ix) * in->c + (dw ? o : i)] * wgt[((o * k + ky) * k + kx) * n_in + i];
+        }
+    }
+    const float scaled = sum * ((const float *)eff_plan_data(p, s, EFF_DATA_SCALE))[o];
+    return (int64_t)rint(fmax(-32768, fmin(32767, (double)scaled)));
+}
+
+static void check_node(const Seen *seen, const EffPlanStep *s)
+{
+    const EffPlan *p = seen->plan;
+    const EffPlanTensor *out = eff_step_output(p, s);
+    const int32_t *u8 = s->out[0] != EFF_PLAN_NONE ? seen->values[s->out[0]] : NULL;
+    const int32_t *s16 = s->out[1] != EFF_PLAN_NONE ? seen->values[s->out[1]] : NULL;
+    for (int i = 0; i < out->h * out->w * out->c; i++) {
+        const int o = i % out->c, x = i / out->c % out->w, y = i / out->c / out->w;
+        const int64_t residual = s->in[1] != EFF_PLAN_NONE ? seen->values[s->in[1]][i] : 0;
+        const Result want = epilogue(p, s, o, node_sum(p, s, seen->values[s->in[0]], y, x, o), residual);
+        if (u8 != NULL)
+            check_equal(s, "u8", u8[i], want.u8, (size_t)i);
+        if (s16 != NULL)
+            check_equal(s, "s16", s16[i], want.s16, (size_t)i);
+    }
+    check_spread(s, u8 != NULL ? u8 : s16, count(out));
+}
+
+/* The gate of squeeze-excite in 16 bits. */
+static void check_gate(const Seen *seen, const EffPlanStep *s)
+{
+    const EffPlanTensor *in = &seen->plan->tensors[s->in[0]];
+    for (size_t i = 0; i < count(in); i++)
+        check_equal(s, "gate", seen->values[s->out[1]][i],
+                    rounded(sat((int64_t)seen->values[s->in[0]][i] * (1 << s->post_shift)),
+                            seen->values[s->in[1]][i % (size_t)in->c]),
+                    i);
+    check_spread(s, seen->values[s->out[1]], count(in));
 }
 
 static void check_pool(const Seen *seen, const EffPlanStep *s)
@@ -391,6 +441,9 @@ static void check_step(void *ctx, int step, const EffPlanTensor *tensor, const v
     case EFF_STEP_STEM:
     case EFF_STEP_PW:
     case EFF_STEP_DW: check_conv(seen, s); break;
+    case EFF_STEP_PW_F32:
+    case EFF_STEP_DW_F32: check_node(seen, s); break;
+    case EFF_STEP_GATE: check_gate(seen, s); break;
     case EFF_STEP_QUADS:
         assert_memory_equal(seen->values[s->out[0]], seen->values[s->in[0]], count(tensor) * sizeof(int32_t));
         break;
@@ -449,6 +502,33 @@ static void float_steps_equal_formulas(void **state)
     steps_equal_formulas(fx_f32);
 }
 
+static void float_nodes_equal_formulas(void **state)
+{
+    (void)state;
+    steps_equal_formulas(fx_nodes);
+}
+
+/* Halves to even, ends, and sums that are infinite once they are scaled. */
+static void sums_are_rounded_to_even(void **state)
+{
+    (void)state;
+    static const float sums[16] = {0.5f,     1.5f,     2.5f,      -0.5f,     -1.5f, -2.5f,  0.49999997f, 32766.5f,
+                                   32767.4f, 32767.5f, -32767.5f, -32768.5f, 1e38f, -1e38f, -0.0f,       8191.5f};
+    static const int32_t wanted[16] = {0,     2,     2,      0,      -2,    -2,     0, 32766,
+                                       32767, 32767, -32768, -32768, 32767, -32768, 0, 8192};
+    float scale[16];
+    int32_t t[16];
+    for (int i = 0; i < 16; i++)
+        scale[i] = fabsf(sums[i]) > 1e30f ? 1e30f : 1;
+    eff_round_f32(t, sums, scale, 16, 1);
+    assert_memory_equal(t, wanted, sizeof t);
+    for (int i = 0; i < 16; i++)
+        t[i] = 99;
+    eff_round_f32(t, sums, scale, 7, 1);
+    for (int i = 7; i < 16; i++)
+        assert_int_equal(t[i], 0);
+}
+
 static void bits_are_the_same(void (*make)(EffPlan *, uint64_t))
 {
     float first[MAX_CLASSES];
@@ -487,6 +567,7 @@ static void int8_bits_are_the_same(void **state)
     bits_are_the_same(fx_wide);
     bits_are_the_same(fx_blocks);
     bits_are_the_same(fx_int16);
+    bits_are_the_same(fx_nodes);
 }
 
 /* Logits of one run, and no allocation in it. */
@@ -736,6 +817,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_steps_equal_formulas),     cmocka_unit_test(float_steps_equal_formulas),
+        cmocka_unit_test(float_nodes_equal_formulas),    cmocka_unit_test(sums_are_rounded_to_even),
         cmocka_unit_test(int8_bits_are_the_same),        cmocka_unit_test(float_bits_are_the_same),
         cmocka_unit_test(tiles_do_not_change_a_bit),     cmocka_unit_test(tiles_keep_to_their_limits),
         cmocka_unit_test(tensors_become_real_numbers),   cmocka_unit_test(profiles_name_every_step),
