@@ -35,6 +35,8 @@ static const Option quantize_options[] = {
     {"no-migration", 0, NULL, "one scale a tensor, not one a channel, before pointwise layers", COMPLETES_NOTHING},
     {"int16-nodes", 0, "N", "16-bit inputs for the N convolutions that gain most (default: none)", COMPLETES_NOTHING},
     {"max-drop", 0, "X", "16-bit inputs for as few as bring the drop to X points of agreement", COMPLETES_NOTHING},
+    {"float-nodes", 0, "NAMES", "run these convolutions in float: names from the table, with commas between",
+     COMPLETES_NOTHING},
     {"quiet", 'q', NULL, "no progress line, no table", COMPLETES_NOTHING},
     {"json", 0, NULL, "the report as one JSON object", COMPLETES_NOTHING},
     {0}};
@@ -136,6 +138,7 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     EffStatus st = calibration_prepare(calibration, &spec->arch.pre);
     options->held_back = calibration->held_back.n > 0 ? &calibration->held_back : NULL;
     options->table_name = cli_value(a, "table");
+    options->float_nodes = cli_value(a, "float-nodes");
     options->no_gptq = cli_flag(a, "no-gptq");
     options->no_unit_search = cli_flag(a, "no-unit-search");
     options->no_migration = cli_flag(a, "no-migration");

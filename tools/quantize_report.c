@@ -56,8 +56,7 @@ static json_t *promotion_json(const EffCompiled *c)
     json_t *nodes = json_array();
     const EffNodeRank *rank;
     for (size_t i = 0; (rank = eff_compiled_rank(c, i)) != NULL; i++)
-        json_array_append_new(nodes, json_pack("{s:s,s:s,s:o,s:s}", "name", rank->name, "type",
-                                               rank->reason[0] != '\0' ? "int16" : "int8", "kl_gain",
+        json_array_append_new(nodes, json_pack("{s:s,s:s,s:o,s:s}", "name", rank->name, "type", rank->type, "kl_gain",
                                                number_or_null(rank->gain), "reason", rank->reason));
     return json_pack("{s:I,s:I,s:I,s:o,s:o,s:o,s:b,s:o}", "n_promoted", (json_int_t)s.n_promoted, "n_pictures",
                      (json_int_t)s.n_pictures, "n_held_back", (json_int_t)s.n_held_back, "kl",
@@ -193,10 +192,13 @@ static void print_promotion(const EffCompiled *c)
 {
     const EffNodeRank *rank;
     for (size_t i = 0; (rank = eff_compiled_rank(c, i)) != NULL; i++) {
+        const char *what = strcmp(rank->type, "f32") == 0 ? "float" : "int16 inputs";
         if (strcmp(rank->reason, "table") == 0)
-            printf("int16 inputs: %s, as the table says\n", rank->name);
+            printf("%s: %s, as the table says\n", what, rank->name);
+        else if (strcmp(rank->reason, "option") == 0)
+            printf("%s: %s, as --float-nodes says\n", what, rank->name);
         else if (rank->reason[0] != '\0')
-            printf("int16 inputs: %s, saves %.3g of KL alone\n", rank->name, rank->gain);
+            printf("%s: %s, saves %.3g of KL alone\n", what, rank->name, rank->gain);
     }
 }
 

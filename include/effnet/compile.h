@@ -320,9 +320,11 @@ typedef struct EffQuantizeOptions {
     int no_unit_search; /**< 1: depthwise weights keep the smallest unit that holds them */
     size_t int16_nodes; /**< most convolutions that get 16-bit inputs, those that gain most; 0: none, unless max_drop
                              asks */
-    int has_max_drop;   /**< 1: as few of them as bring the estimated drop down to max_drop */
-    double max_drop;    /**< points of agreement with float, on every fourth picture; 0 or more */
-    int no_migration;   /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
+    const char *float_nodes; /**< names of convolutions that run in float, with commas between, as if the table said so;
+                                  NULL: none. Pointwise and depthwise ones on maps, but for the first */
+    int has_max_drop;        /**< 1: as few of them as bring the estimated drop down to max_drop */
+    double max_drop;         /**< points of agreement with float, on every fourth picture; 0 or more */
+    int no_migration;        /**< 1: one scale a tensor before pointwise convolutions, not one a channel */
     /** Told how far a phase is; a result other than 0 ends the work with EFF_ERR_INTERRUPTED. May be NULL. */
     int (*progress)(void *ctx, const char *phase, size_t done, size_t total);
     void *ctx;
@@ -357,12 +359,13 @@ typedef struct EffQuality {
     double agreement[EFF_N_STAGES]; /**< share of pictures with float's best class */
 } EffQuality;
 
-/** What 16-bit inputs would gain a convolution, and whether it got them. */
+/** What 16-bit inputs would gain a convolution, and whether it got them; or that it runs in float. */
 typedef struct EffNodeRank {
     int node; /**< its place in the network */
     const char *name;
+    const char *type;   /**< "int8", "int16" or "f32" */
     double gain;        /**< mean KL divergence from float that is saved where it alone has them; NaN: not measured */
-    const char *reason; /**< why it got them: "gain", "drop", "table"; "": it did not */
+    const char *reason; /**< why it is no int8 one: "gain", "drop", "table", "option" (float_nodes); "": it is one */
 } EffNodeRank;
 
 /** The measurements behind it; doc/quantization.md. All are taken with rounded weights. */
@@ -392,7 +395,8 @@ typedef struct EffCompiled EffCompiled;
  * The same graph, pictures and options give the same bytes, whatever the machine and the number of threads.
  *
  * @param g  with weights; not changed.
- * @return EFF_OK (eff_compiled_free), EFF_ERR_ARG (no weights, no pictures), EFF_ERR_UNSUPPORTED (names the node),
+ * @return EFF_OK (eff_compiled_free), EFF_ERR_ARG (no weights, no pictures, float_nodes that there aren't or that can't
+ * run in float), EFF_ERR_UNSUPPORTED (names the node),
  *         EFF_ERR_FORMAT (of the weights, or of the table, with its line), EFF_ERR_VERSION (of the table),
  * EFF_ERR_NOMEM, EFF_ERR_INTERRUPTED, or what the picture source returned.
  */
@@ -414,8 +418,8 @@ EffStatus eff_compiled_model(EffModel **out, const EffCompiled *c, const char *c
 /** Rows of the report, in the order of execution; NULL past the end. None for a float model. */
 const EffNodeReport *eff_compiled_report(const EffCompiled *c, size_t i);
 EffQuality eff_compiled_quality(const EffCompiled *c);
-/** The i-th convolution by what 16-bit inputs gain it, best first; then those of the table. NULL past the end. Names
- * are the graph's. */
+/** The i-th convolution by what 16-bit inputs gain it, best first; then those of the table and of float_nodes. NULL
+ * past the end. Names are the graph's. */
 const EffNodeRank *eff_compiled_rank(const EffCompiled *c, size_t i);
 EffPromotionSummary eff_compiled_promotion(const EffCompiled *c);
 /** Calibration pictures that were cut off somewhere, in their order; NULL past the end. Borrowed. */
@@ -441,6 +445,8 @@ typedef struct EffDebugError {
 typedef struct EffDebugNode {
     const char *name; /**< of the node */
     const char *type; /**< "u8", "s16", "f32" */
+    const char *op;   /**< of the step that makes it, as profiles name it: "pw", with 16-bit inputs "pw16", in float
+                           "pw_f32" */
     int n_channels;
     int per_channel;               /**< whether each channel has a range of its own */
     double input_sqnr_db;          /**< the lowest SQNR of what its step reads; NaN where that is the picture. The

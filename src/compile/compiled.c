@@ -184,6 +184,8 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
         table = &parsed;
     }
     if (st == EFF_OK)
+        st = eff_check_float_nodes(table != NULL ? &parsed : NULL, g, o);
+    if (st == EFF_OK)
         st = eff_reference_create(&reference, g, NULL);
     if (st == EFF_OK)
         st = table != NULL && eff_table_is_complete(table, g)

@@ -97,7 +97,7 @@ EffStatus eff_int8_layer_begin(EffInt8Layer *l)
             continue;
         }
         double max = 0;
-        for (size_t k = 0; k < l->fan_in && (!l->sketch || l->numbers != NULL); k++) {
+        for (size_t k = 0; k < l->fan_in && !l->in_float && (!l->sketch || l->numbers != NULL); k++) {
             const double w = fabs(scaled_weight(l, o, k));
             max = w > max ? w : max;
         }
@@ -300,8 +300,38 @@ static EffStatus tell_numbers(const EffInt8Layer *l)
     return EFF_OK;
 }
 
+/*
+ * The accumulator of a float layer has no smallest unit, so that its shift was chosen for a sum far finer than 16 bits.
+ * What is left after that shift is what the sum is rounded to.
+ */
+static EffStatus finish_in_float(EffInt8Layer *l)
+{
+    const size_t n_out = (size_t)l->conv->out_ch, n = n_out * l->fan_in;
+    float *wgt = eff_calloc(n, sizeof *wgt), *bias = eff_calloc(2 * n_out, sizeof *bias), *scale = bias + n_out;
+    EffStatus st = EFF_OK;
+    if (wgt == NULL || bias == NULL)
+        st = eff_fail_nomem(n * sizeof *wgt, "a layer's weights");
+    for (size_t o = 0; o < n_out && st == EFF_OK; o++) {
+        for (size_t k = 0; k < l->fan_in && !l->sketch; k++)
+            wgt[o * l->fan_in + k] = (float)scaled_weight(l, o, k);
+        bias[o] = l->conv->has_bias && !l->sketch ? l->conv->bias.data[o] : 0;
+        scale[o] = (float)fmin(fmax(1 / (l->acc_unit[o] * eff_pow2(l->shift[o])), 1e-30), 1e30);
+    }
+    if (st == EFF_OK)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_SCALE], scale, n_out * sizeof *scale);
+    if (st == EFF_OK)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_FBIAS], bias, n_out * sizeof *bias);
+    if (st == EFF_OK)
+        st = eff_plan_add_data(l->plan, &l->step.data[EFF_DATA_FWGT], wgt, n * sizeof *wgt);
+    eff_free(wgt);
+    eff_free(bias);
+    return st;
+}
+
 EffStatus eff_int8_layer_finish(EffInt8Layer *l, const EffBorderCase *cases, size_t n_cases)
 {
+    if (l->in_float)
+        return finish_in_float(l);
     const size_t n_out = (size_t)l->conv->out_ch, n_sets = cases != NULL ? n_cases : 1;
     int16_t *row = eff_calloc(l->fan_in, sizeof *row);
     int16_t *wide = eff_calloc(n_out * l->fan_in, sizeof *wide);

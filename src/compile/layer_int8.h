@@ -51,6 +51,7 @@ typedef struct EffInt8Layer {
     const EffConvTuning *tuning; /* NULL: none */
     EffLayerNumbers *numbers;    /* receives the numbers; NULL: nobody asks */
     bool sketch;                 /* weights do not matter yet, and are left 0 */
+    bool in_float;               /* weights stay floats; their sums are rounded once, straight to 16 bits */
 
     /* Working arrays of the layer, filled by eff_int8_layer_begin(). */
     double *acc_min;  /* [o] smallest unit of the accumulator that the weights allow */
@@ -84,8 +85,9 @@ EffStatus eff_int8_layer_copy_u8(EffPlan *plan, EffPlanStep *step, EffQuantInfo 
                                  const float *max, const EffFixedPoint *y);
 
 /*
- * Round the weights to the chosen units, fold the zero points into the bias, and add WGT, BIAS and SHIFT. `cases`: the
- * stem's border cases, ky and kx ranges in the order of the plan; NULL elsewhere.
+ * Round the weights to the chosen units, fold the zero points into the bias, and add WGT, BIAS and SHIFT; of a layer in
+ * float FWGT, FBIAS and SCALE. `cases`: the stem's border cases, ky and kx ranges in the order of the plan; NULL
+ * elsewhere.
  */
 typedef struct EffBorderCase {
     int y_first, y_end, x_first, x_end;

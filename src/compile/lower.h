@@ -21,10 +21,11 @@ EffStatus eff_lower_f32(EffPlan *plan, const EffGraph *g, bool fuse);
  */
 size_t eff_find_activations(EffActChoice *out, const EffGraph *g, const EffRanges *ranges);
 
-/* What a convolution multiplies: its input in 8 bits or in 16. */
-typedef enum EffNodeType { EFF_NODE_INT8 = 0, EFF_NODE_INT16 } EffNodeType;
+/* What a convolution multiplies: its input in 8 bits, in 16, or from 16 bits in float, with float weights. */
+typedef enum EffNodeType { EFF_NODE_INT8 = 0, EFF_NODE_INT16, EFF_NODE_F32 } EffNodeType;
 
-/* Whether a node may have 16-bit inputs: pointwise and depthwise convolutions on maps, but for the first. */
+/* Whether a node may have 16-bit inputs, or run in float: pointwise and depthwise convolutions on maps, but for the
+ * first. */
 bool eff_node_can_be_wide(const EffGraph *g, int node);
 
 /* What has been decided, node by node, and what the tuner wants to know about one of them. */

@@ -26,11 +26,16 @@ bool eff_node_can_be_wide(const EffGraph *g, int node)
            (eff_conv_is_depthwise(&n->conv) || eff_conv_is_pointwise(&n->conv));
 }
 
-/* Whether a node multiplies 16-bit inputs. */
-static bool is_wide(const EffLower *l, const EffNode *node)
+static EffNodeType type_of(const EffLower *l, const EffNode *node)
 {
     const int i = (int)(node - l->g->nodes);
-    return l->tuning != NULL && l->tuning->types[i] == EFF_NODE_INT16 && eff_node_can_be_wide(l->g, i);
+    return l->tuning != NULL && eff_node_can_be_wide(l->g, i) ? (EffNodeType)l->tuning->types[i] : EFF_NODE_INT8;
+}
+
+/* Whether a node reads 16 bits. */
+static bool is_wide(const EffLower *l, const EffNode *node)
+{
+    return type_of(l, node) != EFF_NODE_INT8;
 }
 
 static unsigned reader_kind(const EffLower *l, const EffNode *node, int value)
@@ -250,7 +255,7 @@ static EffStatus emit_outputs(EffLower *l, EffInt8Layer *layer, const Fused *f)
         return st;
     forms->quant.per_channel = (reads & (EFF_READ_DW | EFF_READ_POOL)) != 0;
     const bool direct_quads =
-        (reads & EFF_READ_DW) && !wants_s16 && layer->step.op != EFF_STEP_DW && !eff_step_is_wide(layer->step.op);
+        (reads & EFF_READ_DW) && !wants_s16 && (layer->step.op == EFF_STEP_PW || layer->step.op == EFF_STEP_STEM);
     const EffLayout u8_layout = direct_quads ? EFF_LAYOUT_QUADS : EFF_LAYOUT_NHWC;
 
     const bool own = forms->quant.per_channel;
@@ -408,16 +413,19 @@ static EffStatus quads_of(EffLower *l, int *out, int value)
     return st == EFF_OK ? eff_plan_add_step(l->plan, &step) : st;
 }
 
-/* A 16-bit input as its convolution sees it: high bytes around 128, the low ones a fraction of their step. */
-static EffStatus high_bytes(EffLower *l, EffQuantInfo *q, int value)
+/*
+ * A 16-bit input as its convolution sees it: high bytes around 128, the low ones a fraction of their step; or in
+ * float, as it is.
+ */
+static EffStatus wide_input(EffLower *l, EffQuantInfo *q, int value, bool in_float)
 {
     const EffForms *in = &l->forms[value];
     const int8_t *finer = l->forms[group_of(l, value)].finer;
     const int c = l->g->values[value].shape.c;
     const EffStatus st = eff_quant_info_alloc(q, c);
     for (int i = 0; i < c && st == EFF_OK; i++) {
-        q->scale[i] = eff_pow2(8 - in->frac_bits - (finer != NULL ? finer[i] : 0));
-        q->zero[i] = 128;
+        q->scale[i] = eff_pow2((in_float ? 0 : 8) - in->frac_bits - (finer != NULL ? finer[i] : 0));
+        q->zero[i] = in_float ? 0 : 128;
     }
     return st;
 }
@@ -438,16 +446,19 @@ static EffStatus lower_conv(EffLower *l, const EffNode *node)
     if (depthwise &&
         (c->kernel_h != c->kernel_w || (c->kernel_h != 3 && c->kernel_h != 5 && c->kernel_h != 7) || c->stride > 2))
         return eff_lower_unsupported(node, "depthwise windows are 3x3, 5x5 or 7x7 with stride 1 or 2");
-    const bool wide = is_wide(l, node);
+    const EffNodeType type = type_of(l, node);
+    const bool wide = type != EFF_NODE_INT8, in_float = type == EFF_NODE_F32;
     if ((wide ? in->s16 : in->u8) == EFF_PLAN_NONE)
         return eff_lower_unsupported(node, wide ? "its input has no 16-bit form" : "its input has no 8-bit form");
-    EffQuantInfo bytes = {0};
-    EffInt8Layer layer = {.plan = l->plan, .conv = c, .in = wide ? &bytes : &in->quant, .wgt_max = 127};
+    static const EffStepOp ops[][2] = {[EFF_NODE_INT8] = {EFF_STEP_PW, EFF_STEP_DW},
+                                       [EFF_NODE_INT16] = {EFF_STEP_PW16, EFF_STEP_DW16},
+                                       [EFF_NODE_F32] = {EFF_STEP_PW_F32, EFF_STEP_DW_F32}};
+    EffQuantInfo words = {0};
+    EffInt8Layer layer = {
+        .plan = l->plan, .conv = c, .in = wide ? &words : &in->quant, .wgt_max = 127, .in_float = in_float};
     use_tuning(l, &layer, node);
-    const EffStepOp narrow_op = depthwise ? EFF_STEP_DW : EFF_STEP_PW;
-    const EffStepOp wide_op = depthwise ? EFF_STEP_DW16 : EFF_STEP_PW16;
-    layer.step = eff_lower_step(node->name, wide ? wide_op : narrow_op, c->in_ch, c->out_ch);
-    EffStatus st = wide ? high_bytes(l, &bytes, node->in[0]) : EFF_OK;
+    layer.step = eff_lower_step(node->name, ops[type][depthwise], c->in_ch, c->out_ch);
+    EffStatus st = wide ? wide_input(l, &words, node->in[0], in_float) : EFF_OK;
     if (depthwise) {
         layer.step.kernel = c->kernel_h;
         layer.step.stride = c->stride;
@@ -470,7 +481,7 @@ static EffStatus lower_conv(EffLower *l, const EffNode *node)
     if (st == EFF_OK)
         st = eff_plan_add_step(l->plan, &layer.step);
     eff_int8_layer_free(&layer);
-    eff_quant_info_free(&bytes);
+    eff_quant_info_free(&words);
     return st;
 }
 

@@ -3,6 +3,7 @@
 #include "compile/promote.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "base/suggest.h"
 #include "base/threads.h"
 #include "compile/tune.h"
 #include "quant/divergence.h"
@@ -165,6 +166,7 @@ static EffStatus rank(Job *job, EffPromotion *p, Sample *s)
 static void promote(Job *job, EffPromotion *p, size_t i, const char *reason)
 {
     job->tuning->types[p->ranks[i].node] = EFF_NODE_INT16;
+    p->ranks[i].type = "int16";
     p->ranks[i].reason = reason;
     p->summary.n_promoted++;
 }
@@ -271,7 +273,7 @@ static EffStatus measure(EffPromotion *p, Job *job, const EffReference *referenc
 static void refine_activations(const EffTuning *tuning, const EffGraph *g, EffActChoice *choices, size_t n)
 {
     for (int i = 0; i < g->n_nodes; i++) {
-        if (tuning->types[i] != EFF_NODE_INT16)
+        if (tuning->types[i] == EFF_NODE_INT8)
             continue;
         const int act = g->values[g->nodes[i].in[0]].producer;
         for (size_t k = 0; act >= 0 && k < n; k++) {
@@ -279,6 +281,75 @@ static void refine_activations(const EffTuning *tuning, const EffGraph *g, EffAc
                 choices[k].kind = EFF_ACT_INTERP;
         }
     }
+}
+
+/* ---- Float nodes ---- */
+
+/* Whether a name stands in a list with commas. */
+static bool is_listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, n) == 0 && (at[n] == ',' || at[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static EffStatus check_float_node(EffTable *table, const EffGraph *g, const char *name)
+{
+    int i = 0;
+    while (i < g->n_nodes && strcmp(g->nodes[i].name, name) != 0)
+        i++;
+    if (i == g->n_nodes) {
+        const char *near = eff_suggest(name, (const char *const *)(const void *)&g->nodes[0].name, (size_t)g->n_nodes,
+                                       sizeof *g->nodes);
+        return eff_fail(EFF_ERR_ARG, "float nodes: %s has no node '%s'; %s%s%s", g->name, name,
+                        near != NULL ? "did you mean '" : "its nodes stand in the table that quantize writes",
+                        near != NULL ? near : "", near != NULL ? "'?" : "");
+    }
+    if (!eff_node_can_be_wide(g, i))
+        return eff_fail(EFF_ERR_ARG,
+                        "float nodes: %s can't run in float; name pointwise or depthwise convolutions on maps, but for "
+                        "the first",
+                        name);
+    if (table != NULL)
+        eff_table_set_float(table, i);
+    return EFF_OK;
+}
+
+EffStatus eff_check_float_nodes(EffTable *table, const EffGraph *g, const EffQuantizeOptions *options)
+{
+    EffStatus st = EFF_OK;
+    if (options->float_nodes == NULL)
+        return st;
+    char *names = eff_strdup(options->float_nodes);
+    if (names == NULL)
+        return eff_fail_nomem(strlen(options->float_nodes), "names");
+    for (char *name = names, *next; name != NULL && st == EFF_OK; name = next) {
+        next = strchr(name, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        st = check_float_node(table, g, name);
+    }
+    eff_free(names);
+    return st;
+}
+
+/* What the table and the options say of a node; the reason, or NULL. */
+static const char *given_type(uint8_t *type, const EffGraph *g, int node, const EffTable *table,
+                              const EffQuantizeOptions *options)
+{
+    if (!eff_node_can_be_wide(g, node))
+        return NULL;
+    *type = EFF_NODE_F32;
+    if (options->float_nodes != NULL && is_listed(options->float_nodes, g->nodes[node].name))
+        return "option";
+    if (table != NULL && eff_table_is_float(table, node))
+        return "table";
+    *type = table != NULL && eff_table_is_int16(table, node) ? EFF_NODE_INT16 : EFF_NODE_INT8;
+    return *type == EFF_NODE_INT16 ? "table" : NULL;
 }
 
 void eff_promotion_free(EffPromotion *p)
@@ -298,10 +369,10 @@ EffStatus eff_promote(EffPromotion *out, EffTuning *tuning, const EffGraph *g, c
         return eff_fail_nomem((size_t)g->n_nodes * sizeof *out->ranks, "the ranking");
     for (int i = 0; i < g->n_nodes; i++) {
         const bool listed = table != NULL && table->rows[i].line > 0;
-        if (listed && eff_table_is_int16(table, i) && eff_node_can_be_wide(g, i))
-            tuning->types[i] = EFF_NODE_INT16;
-        else if (asked && !listed && eff_node_can_be_wide(g, i))
-            out->ranks[out->n_ranks++] = (EffNodeRank){.node = i, .name = g->nodes[i].name, .reason = ""};
+        const char *reason = given_type(&tuning->types[i], g, i, table, options);
+        if (asked && !listed && reason == NULL && eff_node_can_be_wide(g, i))
+            out->ranks[out->n_ranks++] =
+                (EffNodeRank){.node = i, .name = g->nodes[i].name, .type = "int8", .reason = ""};
     }
     Job job = {.tuning = tuning,
                .g = g,
@@ -314,9 +385,14 @@ EffStatus eff_promote(EffPromotion *out, EffTuning *tuning, const EffGraph *g, c
                .options = options};
     const EffStatus st = asked ? measure(out, &job, reference) : EFF_OK;
     for (int i = 0; i < g->n_nodes && st == EFF_OK; i++) {
-        if (table != NULL && tuning->types[i] == EFF_NODE_INT16 && table->rows[i].line > 0)
-            out->ranks[out->n_ranks++] =
-                (EffNodeRank){.node = i, .name = g->nodes[i].name, .gain = NAN, .reason = "table"};
+        uint8_t type;
+        const char *reason = given_type(&type, g, i, table, options);
+        if (reason != NULL)
+            out->ranks[out->n_ranks++] = (EffNodeRank){.node = i,
+                                                       .name = g->nodes[i].name,
+                                                       .type = type == EFF_NODE_F32 ? "f32" : "int16",
+                                                       .gain = NAN,
+                                                       .reason = reason};
     }
     refine_activations(tuning, g, choices, n_choices);
     if (st != EFF_OK)

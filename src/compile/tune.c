@@ -223,6 +223,8 @@ static int node_of_step(const EffGraph *g, const EffPlan *plan, int step)
 
 static bool is_tunable(const EffPlanStep *s)
 {
+    if (eff_step_is_float_node(s->op))
+        return false; /* nothing is rounded there */
     return s->op == EFF_STEP_STEM || eff_step_is_dw(s->op) ||
            ((s->op == EFF_STEP_PW || s->op == EFF_STEP_PW16) && s->in_ch <= MOST_INPUTS);
 }

@@ -96,7 +96,12 @@ static EffStatus prepare(EffQdq *e, EffOnnxContent *content, const EffPlan *plan
         st = eff_fail(EFF_ERR_ARG, "operator set %d; a quantized model needs %d to %d (a scale a channel)", e->f.opset,
                       EFF_EXPORT_MIN_QUANTIZED_OPSET, EFF_EXPORT_MAX_OPSET);
     for (int i = 0; i < plan->n_steps && st == EFF_OK; i++) {
-        if (eff_step_is_float(plan->steps[i].op))
+        if (eff_step_is_float_node(plan->steps[i].op))
+            st = eff_fail(EFF_ERR_UNSUPPORTED,
+                          "%s: a node that runs in float, which is not exported; quantize without --float-nodes, and "
+                          "without f32 on its line of the table",
+                          plan->steps[i].name);
+        else if (eff_step_is_float(plan->steps[i].op))
             st = eff_fail(EFF_ERR_UNSUPPORTED, "%s: a float model; export the weights that it was compiled from",
                           plan->name);
     }

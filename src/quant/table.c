@@ -35,15 +35,17 @@ static bool has_channels(const EffGraph *g, int value)
     return false;
 }
 
-/* "int16" of a convolution with 16-bit inputs; else "u8", "s16", "u8+s16", "f32" by the plan's tensors of that node;
- * "acc" where it is only on the way to another. */
+/* "int16" of a convolution with 16-bit inputs, "f32" of one in float; else "u8", "s16", "u8+s16", "f32" by the plan's
+ * tensors of that node; "acc" where it is only on the way to another. */
 static const char *type_of(const EffGraph *g, int node, const EffPlan *plan)
 {
     const EffShape s = g->values[g->nodes[node].out].shape;
     bool u8 = false, s16 = false, f32 = false;
     for (int i = 0; i < plan->n_steps; i++) {
-        if (eff_step_is_wide(plan->steps[i].op) && strcmp(plan->steps[i].name, g->nodes[node].name) == 0)
-            return "int16";
+        const int op = plan->steps[i].op;
+        if ((eff_step_is_wide(op) || eff_step_is_float_node(op)) &&
+            strcmp(plan->steps[i].name, g->nodes[node].name) == 0)
+            return eff_step_is_wide(op) ? "int16" : "f32";
     }
     for (int t = 0; t < plan->n_tensors; t++) {
         const EffPlanTensor *tensor = &plan->tensors[t];
@@ -381,6 +383,17 @@ bool eff_table_is_int16(const EffTable *t, int node)
     return t->rows[node].line > 0 && strcmp(t->rows[node].type, "int16") == 0;
 }
 
+bool eff_table_is_float(const EffTable *t, int node)
+{
+    return t->rows[node].line > 0 && strcmp(t->rows[node].type, "f32") == 0;
+}
+
+void eff_table_set_float(EffTable *t, int node)
+{
+    if (t->rows[node].line > 0)
+        snprintf(t->rows[node].type, sizeof t->rows[node].type, "f32");
+}
+
 bool eff_table_is_complete(const EffTable *t, const EffGraph *g)
 {
     bool complete = true;
@@ -418,12 +431,14 @@ EffStatus eff_table_choose(const EffTable *t, EffActChoice *choices, size_t n, c
     return EFF_OK;
 }
 
-/* Whether a node's output leaves in other bits because a reader multiplies 16-bit inputs. */
-static bool serves_int16(const EffTable *t, const EffGraph *g, int node, const EffPlan *plan)
+/* Whether a node's output leaves in other bits because a reader takes 16-bit inputs. */
+static bool serves_wide(const EffTable *t, const EffGraph *g, int node, const EffPlan *plan)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         for (int k = 0; k < g->nodes[i].n_inputs; k++) {
-            if (g->nodes[i].in[k] == g->nodes[node].out && strcmp(type_of(g, i, plan), "int16") == 0)
+            const char *type = type_of(g, i, plan);
+            const bool wide = strcmp(type, "int16") == 0 || (strcmp(type, "f32") == 0 && g->nodes[i].out != g->output);
+            if (g->nodes[i].in[k] == g->nodes[node].out && wide)
                 return strcmp(t->rows[node].type, "acc") != 0;
         }
     }
@@ -435,7 +450,7 @@ EffStatus eff_table_check_types(const EffTable *t, const EffGraph *g, const EffP
     for (int i = 0; i < g->n_nodes; i++) {
         const EffTableRow *row = &t->rows[i];
         const char *type = row->line > 0 ? type_of(g, i, plan) : row->type;
-        if (strcmp(type, row->type) != 0 && !serves_int16(t, g, i, plan))
+        if (strcmp(type, row->type) != 0 && !serves_wide(t, g, i, plan))
             return eff_fail(EFF_ERR_FORMAT, "%s:%d: %s can't be %s: what reads it needs %s; write that", t->name,
                             row->line, g->nodes[i].name, row->type, type);
     }

@@ -31,6 +31,10 @@ void eff_table_free(EffTable *t);
 
 /* Whether a node is to multiply 16-bit inputs. */
 bool eff_table_is_int16(const EffTable *t, int node);
+/* Whether a node's line says "f32": convolutions are to run in float. */
+bool eff_table_is_float(const EffTable *t, int node);
+/* As if its line said so; nothing where it is not listed. */
+void eff_table_set_float(EffTable *t, int node);
 /* Whether all nodes are listed: then nothing needs to be observed. */
 bool eff_table_is_complete(const EffTable *t, const EffGraph *g);
 /* Put the listed nodes' ranges in place of the observed ones. */

@@ -41,7 +41,7 @@ static inline double sqnr_of(const EffCompiled *c, const char *node)
 }
 
 /* A table with the type of one convolution edited as a user would; free(). */
-static inline char *with_type(const char *table, const char *node)
+static inline char *with_type(const char *table, const char *node, const char *word)
 {
     char *text = malloc(strlen(table) + 8), start[128];
     assert_non_null(text);
@@ -51,19 +51,19 @@ static inline char *with_type(const char *table, const char *node)
     const char *type = line + strlen(start);
     type += strspn(type, " ");
     const char *rest = strchr(type, ' ');
-    sprintf(text, "%.*sint16%s", (int)(type - table), table, rest);
+    sprintf(text, "%.*s%s%s", (int)(type - table), table, word, rest);
     return text;
 }
 
 /* The same for all that can; free(). */
-static inline char *all_wide(const char *table, const EffGraph *g)
+static inline char *all_with_type(const char *table, const EffGraph *g, const char *word)
 {
     char *text = strdup(table);
     assert_non_null(text);
     for (int i = 0; i < g->n_nodes; i++) {
         if (!eff_node_can_be_wide(g, i))
             continue;
-        char *more = with_type(text, g->nodes[i].name);
+        char *more = with_type(text, g->nodes[i].name, word);
         free(text);
         text = more;
     }

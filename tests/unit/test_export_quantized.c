@@ -111,8 +111,8 @@ static EffGraph *swishes(void)
     return g;
 }
 
-/* name NULL: swishes(). wide: every convolution that can has 16-bit inputs. */
-static EffModel *quantized(const char *name, bool wide)
+/* name NULL: swishes(). type: of every convolution that can have it ("int16", "f32"); NULL: none. */
+static EffModel *quantized(const char *name, const char *type)
 {
     const EffPictures pictures = {.n = 6, .get = get_synthetic};
     EffGraph *g = name != NULL ? narrow(name) : swishes();
@@ -120,8 +120,8 @@ static EffModel *quantized(const char *name, bool wide)
     EffModel *m = NULL;
     EffQuantizeOptions options = {.n_threads = 1, .n_report = 2, .no_gptq = 1};
     ok(eff_quantize(&c, g, &pictures, &options));
-    if (wide) {
-        char *table = all_wide(eff_compiled_table(c), g);
+    if (type != NULL) {
+        char *table = all_with_type(eff_compiled_table(c), g, type);
         options.table = table;
         eff_compiled_free(c);
         ok(eff_quantize(&c, g, &pictures, &options));
@@ -239,7 +239,7 @@ static double compare(const EffModel *model, int opset, int n)
 static void test_exact(void **state)
 {
     (void)state;
-    EffModel *m = quantized("efficientnet-lite0", false);
+    EffModel *m = quantized("efficientnet-lite0", NULL);
     const double with_int16 = compare(m, 21, ALL), without = compare(m, 13, ALL);
     if (with_int16 < 110 || without < 60) /* the pooled values are not rounded to 16 bits before set 21 */
         fail_msg("%.1f dB at operator set 21, %.1f dB at 13", with_int16, without);
@@ -250,7 +250,7 @@ static void test_exact(void **state)
 static void test_tables(void **state)
 {
     (void)state;
-    EffModel *m = quantized(NULL, false);
+    EffModel *m = quantized(NULL, NULL);
     const double with_int16 = compare(m, 21, SEEN), without = compare(m, 13, SEEN);
     if (with_int16 < 35 || without < 35)
         fail_msg("%.1f dB at operator set 21, %.1f dB at 13", with_int16, without);
@@ -263,7 +263,7 @@ static void test_int16(void **state)
     (void)state;
     static const char *const names[] = {"efficientnet-lite0", NULL};
     for (size_t i = 0; i < EFF_COUNT(names); i++) {
-        EffModel *m = quantized(names[i], true);
+        EffModel *m = quantized(names[i], "int16");
         bool has[EFF_N_STEP_OPS] = {0};
         for (int k = 0; k < eff_model_plan(m)->n_steps; k++)
             has[eff_model_plan(m)->steps[k].op] = true;
@@ -361,7 +361,7 @@ static void test_structure(void **state)
     (void)state;
     static const char *const names[] = {"efficientnet-lite0", "efficientnet-b0"};
     for (size_t i = 0; i < EFF_COUNT(names); i++) {
-        EffModel *m = quantized(names[i], false);
+        EffModel *m = quantized(names[i], NULL);
         for (int opset = 13; opset <= 21; opset += 4)
             check_structure(m, opset);
         eff_model_close(m);
@@ -382,7 +382,7 @@ static void refused(const EffModel *m, int opset, EffStatus wanted, const char *
 static void test_refused(void **state)
 {
     (void)state;
-    EffModel *m = quantized("efficientnet-lite0", false);
+    EffModel *m = quantized("efficientnet-lite0", NULL);
     refused(m, 12, EFF_ERR_ARG, "needs 13 to 21");
     refused(m, 22, EFF_ERR_ARG, "use 9 to 21");
     EffPlan *plan = &m->plan;
@@ -390,6 +390,10 @@ static void test_refused(void **state)
     plan->tensors[hidden].n_scales = 0;
     refused(m, 13, EFF_ERR_UNSUPPORTED, "scale");
     plan->tensors[hidden].n_scales = n_scales;
+    eff_model_close(m);
+
+    m = quantized("efficientnet-b0", "f32");
+    refused(m, 21, EFF_ERR_UNSUPPORTED, "quantize without --float-nodes");
     eff_model_close(m);
 
     EffGraph *g = narrow("efficientnet-lite0");
@@ -415,7 +419,7 @@ static EffStatus encode_once(void *ctx)
 static void test_memory(void **state)
 {
     (void)state;
-    EffModel *m = quantized("efficientnet-b0", false);
+    EffModel *m = quantized("efficientnet-b0", NULL);
     sweep_allocations(encode_once, m);
     eff_model_close(m);
 }
