@@ -110,11 +110,11 @@ static void print_error(const EffDebugError *e, double loss)
 
 static void print_rows(const Rows *rows, size_t n)
 {
-    printf("%-46s %-5s %7s %6s %9s %9s  %-20s  %-20s %8s\n", "node", "type", "SQNR dB", "lost", "cosine", "max error",
-           "range used", "range seen", "beyond %");
+    printf("%-46s %-5s %-8s %7s %6s %9s %9s  %-20s  %-20s %8s\n", "node", "type", "op", "SQNR dB", "lost", "cosine",
+           "max error", "range used", "range seen", "beyond %");
     for (size_t i = 0; i < n; i++) {
         const EffDebugNode *node = rows->nodes[i];
-        printf("%-46s %-5s", node->name, node->type);
+        printf("%-46s %-5s %-8s", node->name, node->type, node->op);
         print_error(&node->all, loss_of(node));
     }
 }
@@ -123,7 +123,7 @@ static void print_channels(const EffDebugNode *node)
 {
     printf("\n%s %s, %s; channels:\n", node->name, node->type, node->per_channel ? "a range a channel" : "one range");
     for (int c = 0; c < node->n_channels; c++) {
-        printf("%-52d", c);
+        printf("%-61d", c);
         print_error(&node->channels[c], NAN);
     }
 }
@@ -162,8 +162,8 @@ static json_t *error_json(const EffDebugError *e)
 static json_t *node_json(const EffDebugNode *node, bool channels)
 {
     json_t *object =
-        json_pack("{s:s,s:s,s:i,s:b,s:o}", "name", node->name, "type", node->type, "channels", node->n_channels,
-                  "per_channel", node->per_channel, "lost_db", number_or_null(loss_of(node)));
+        json_pack("{s:s,s:s,s:s,s:i,s:b,s:o}", "name", node->name, "type", node->type, "op", node->op, "channels",
+                  node->n_channels, "per_channel", node->per_channel, "lost_db", number_or_null(loss_of(node)));
     json_object_update_new(object, error_json(&node->all));
     if (channels) {
         json_t *list = json_array();

@@ -78,17 +78,23 @@ static ExitCode print_compiled(const Args *a, const char *file)
     if (cli_flag(a, "json")) {
         json_t *origin = info->provenance != NULL ? json_loads(info->provenance, 0, NULL) : NULL;
         json_t *object = json_pack(
-            "{s:s,s:s,s:s,s:I,s:I,s:i,s:i,s:I,s:I,s:i,s:b,s:s,s:o}", "arch", info->name, "file", file, "type",
+            "{s:s,s:s,s:s,s:I,s:I,s:i,s:i,s:I,s:I,s:i,s:i,s:i,s:b,s:s,s:o}", "arch", info->name, "file", file, "type",
             info->is_int8 ? "int8" : "float32", "params", (json_int_t)info->params, "macs", (json_int_t)info->macs,
             "input_size", info->pre.size, "num_classes", info->n_classes, "file_bytes", (json_int_t)info->file_bytes,
-            "arena_bytes", (json_int_t)info->arena_bytes, "steps", info->n_steps, "labels", info->labels != NULL,
-            "sha256", info->sha256, "provenance", origin != NULL ? origin : json_null());
+            "arena_bytes", (json_int_t)info->arena_bytes, "steps", info->n_steps, "int16_nodes", info->n_int16,
+            "float_nodes", info->n_float, "labels", info->labels != NULL, "sha256", info->sha256, "provenance",
+            origin != NULL ? origin : json_null());
         if (object != NULL)
             json_object_update_new(object, preprocess_json(&info->pre));
         code = output_json(a, object);
     } else {
         char text[32];
-        printf("compiled model %s, %s\n", info->name, info->is_int8 ? "int8" : "float32");
+        printf("compiled model %s, %s", info->name, info->is_int8 ? "int8" : "float32");
+        if (info->n_int16 > 0)
+            printf(", %d with 16-bit inputs", info->n_int16);
+        if (info->n_float > 0)
+            printf(", %d in float", info->n_float);
+        putchar('\n');
         printf("parameters     %s\n", grouped(text, sizeof text, info->params));
         printf("MACs           %s\n", grouped(text, sizeof text, info->macs));
         printf("input          %d x %d x 3\n", info->pre.size, info->pre.size);

@@ -25,8 +25,9 @@ typedef struct EffModelInfo {
     uint64_t file_bytes, data_bytes, arena_bytes;
     char sha256[65]; /**< recorded in the file: of all that follows its header, lower-case hex; "" if not from a file */
     int n_steps;
-    int is_int8;     /**< 0 for a float model */
-    const char *cpu; /**< level that it was packed for, such as "avx512vbmi" */
+    int is_int8;          /**< 0 for a float model */
+    int n_int16, n_float; /**< convolutions of an int8 model that have 16-bit inputs, and that run in float */
+    const char *cpu;      /**< level that it was packed for, such as "avx512vbmi" */
 } EffModelInfo;
 
 /**

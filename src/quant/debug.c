@@ -52,6 +52,14 @@ static double lowest_input(const EffPlan *plan, const EffTensorErrors *e, int te
     return lowest;
 }
 
+static const char *op_of(const EffPlan *plan, int tensor)
+{
+    int i = 0;
+    while (i < plan->n_steps && plan->steps[i].out[0] != tensor && plan->steps[i].out[1] != tensor)
+        i++;
+    return i < plan->n_steps ? eff_step_op_name(plan->steps[i].op) : "";
+}
+
 static EffStatus make_nodes(EffDebug *d, const EffPlan *plan, const EffTensorErrors *e)
 {
     static const char *const types[] = {[EFF_TENSOR_U8] = "u8", [EFF_TENSOR_S16] = "s16", [EFF_TENSOR_F32] = "f32"};
@@ -68,6 +76,7 @@ static EffStatus make_nodes(EffDebug *d, const EffPlan *plan, const EffTensorErr
         EffDebugNode *node = &d->nodes[d->n++];
         *node = (EffDebugNode){.name = plan->tensors[t].name,
                                .type = types[plan->tensors[t].type],
+                               .op = op_of(plan, t),
                                .n_channels = tensor->c,
                                .per_channel = plan->tensors[t].n_scales > 1,
                                .input_sqnr_db = lowest_input(plan, e, t),

@@ -78,8 +78,11 @@ static void describe(EffModel *m, unsigned flags)
         .n_steps = plan->n_steps,
         .cpu = eff_cpu_level_name(flags),
     };
-    for (int i = 0; i < plan->n_steps; i++)
+    for (int i = 0; i < plan->n_steps; i++) {
         m->info.is_int8 |= !eff_step_is_float(plan->steps[i].op);
+        m->info.n_int16 += eff_step_is_wide(plan->steps[i].op);
+        m->info.n_float += eff_step_is_float_node(plan->steps[i].op);
+    }
 }
 
 /* The plan is proven. */
