@@ -340,7 +340,7 @@ typedef struct EffNodeReport {
         steps_db; /**< sqnr_db at the two stages before; NaN where the tensor, or the stage, was not there */
     double act_sqnr_db,
         act_u8_sqnr_db; /**< of the activation function alone, and of rounding its result to u8; NaN without */
-    const char *act;    /**< "stair", "interp", "clamp", or "" */
+    const char *act;    /**< "stair", "interp", "f32" (in a float node), or "" */
 } EffNodeReport;
 
 /** The network as one technique after the other is switched on. */

@@ -7,6 +7,7 @@
 #include "quant/some.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { DEFAULT_REPORT_PICTURES = 32, N_TYPES = EFF_TENSOR_F32 + 1 };
 
@@ -43,6 +44,15 @@ static double earlier(const EffAssessment *a, EffStage stage, int node, int type
     return a->stages[stage] != NULL ? *place(a->stages[stage], node, type) : NAN;
 }
 
+static bool is_float_node(const EffPlan *plan, const EffNode *node)
+{
+    int i = 0;
+    while (i < plan->n_steps &&
+           (!eff_step_is_float_node(plan->steps[i].op) || strcmp(plan->steps[i].name, node->name) != 0))
+        i++;
+    return i < plan->n_steps;
+}
+
 static EffStatus make_rows(EffAssessment *a, const EffPlan *plan, const EffGraph *g, const EffTensorErrors *errors,
                            const EffActChoice *choices, size_t n_choices)
 {
@@ -68,7 +78,9 @@ static EffStatus make_rows(EffAssessment *a, const EffPlan *plan, const EffGraph
                                .act_u8_sqnr_db = NAN,
                                .act = ""};
         for (size_t i = 0; i < n_choices && node->op == EFF_OP_ACT; i++) {
-            if (choices[i].conv == g->values[node->in[0]].producer) {
+            if (choices[i].conv == g->values[node->in[0]].producer && is_float_node(plan, &g->nodes[choices[i].conv])) {
+                row->act = "f32";
+            } else if (choices[i].conv == g->values[node->in[0]].producer) {
                 row->act = act_name(choices[i].kind);
                 row->act_sqnr_db = choices[i].kind == EFF_ACT_STAIR ? choices[i].stair_db : choices[i].interp_db;
                 row->act_u8_sqnr_db = choices[i].u8_db;

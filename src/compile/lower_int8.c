@@ -266,10 +266,14 @@ static EffStatus emit_outputs(EffLower *l, EffInt8Layer *layer, const Fused *f)
         choose_clamped(&forms->quant, range, max, own);
         st = eff_int8_layer_to_u8(layer, &forms->quant, act == EFF_ACTIVATION_RELU6 ? 6.0 : HUGE_VAL);
     } else {
-        const EffActChoice *choice = find_choice(l, f->conv);
         const bool relu6 = act == EFF_ACTIVATION_RELU6;
-        const double range_before = (double)eff_range_before(&l->ranges->values[f->conv->out], act);
+        /* In float it is done before anything is rounded: the epilogue sees what leaves it. */
+        const bool float_act = layer->in_float && act != EFF_ACTIVATION_NONE && !clamp;
+        const EffActChoice *choice = float_act ? NULL : find_choice(l, f->conv);
+        const double range_before =
+            float_act ? (double)eff_range_abs(range) : (double)eff_range_before(&l->ranges->values[f->conv->out], act);
         const double before = relu6 ? fmin(range_before, 6) : range_before;
+        layer->step.fact = (int32_t)(float_act ? act : EFF_ACTIVATION_NONE);
         /* A staircase was chosen beside the rounding to u8, which 16-bit inputs are spared. */
         const bool fine = choice != NULL && choice->kind == EFF_ACT_STAIR && (reads & EFF_READ_WIDE);
         const EffActKind kind = fine             ? EFF_ACT_INTERP

@@ -82,7 +82,7 @@ typedef enum EffStepOp {
     EFF_STEP_PW16, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_DW16, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_GATE, /* in[0] s16 NHWC, in[1] gate VECTOR -> out[1] s16 NHWC: eff_gate_s16() with post_shift */
-    /* float weights, 16-bit inputs: kernels/float_node.h. The epilogue's sums are already rounded to 16 bits. */
+    /* float weights, 16-bit inputs: kernels/float_node.h. Activation `fact`; then the epilogue, on 16 bits. */
     EFF_STEP_PW_F32, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_DW_F32, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_N_STEP_OPS
@@ -125,7 +125,7 @@ typedef struct EffPlanStep {
     int32_t act, act_h, act_g_shift;                   /* EffActKind and its parameters */
     int32_t sigmoid_h;                                 /* FC with SIGMOID */
     int32_t frac_bits;                                 /* POOL */
-    int32_t fact;                                      /* EffActivation: F32_CONV, F32_ACT */
+    int32_t fact;                                      /* EffActivation: F32_CONV, F32_ACT, PW_F32, DW_F32 */
     EffPlanData data[EFF_N_DATA_SLOTS];
 } EffPlanStep;
 

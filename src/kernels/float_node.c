@@ -31,13 +31,13 @@ void eff_round_f32(int32_t *restrict t, const float *restrict sums, const float 
 
 EffStatus eff_float_node_check(const float *wgt, const float *bias, const float *scale, int n_out, int fan_in)
 {
-    const double most = ldexp(1, 126);
+    const double most = ldexp(1, 120);
     for (int o = 0; o < n_out; o++) {
         double bound = fabs((double)bias[o]);
         for (int i = 0; i < fan_in; i++)
             bound += 32768 * fabs((double)wgt[(size_t)o * (size_t)fan_in + (size_t)i]);
         if (!(bound < most))
-            return eff_fail(EFF_ERR_FORMAT, "output %d in float: the sum may reach %g, beyond 2^126", o, bound);
+            return eff_fail(EFF_ERR_FORMAT, "output %d in float: the sum may reach %g, beyond 2^120", o, bound);
         if (!(scale[o] > 0))
             return eff_fail(EFF_ERR_FORMAT, "output %d in float: scale %g; a positive one is valid", o,
                             (double)scale[o]);

@@ -3,12 +3,12 @@
  * Float nodes: convolutions of an int8 network that run in float.
  *
  *   sum = bias[o] + src[0] * wgt[o][0] + src[1] * wgt[o][1] + ...     floats, each product and each sum rounded
- *   t   = the integer next to sum * scale[o] in [-32768, 32767], halves to even
+ *   t   = the integer next to act(sum) * scale[o] in [-32768, 32767], halves to even
  *
- * and from t on the integer epilogue (epilogue.h) with t as accumulator, no shift and no bias. The sums are those of
- * the float kernels (f32.h): every output is one sum in one fixed order at every CPU level, so that the rest is exact
- * too. What stands here is plain C at every level: a value of input or output is touched once, a weight as often as
- * there are pixels.
+ * act() is that of the float kernels or none, and from t on the integer epilogue (epilogue.h) with t as accumulator, no
+ * shift and no bias. The sums are those of the float kernels (f32.h): every output is one sum in one fixed order at
+ * every CPU level, so that the rest is exact too. What stands here is plain C at every level: a value of input or
+ * output is touched once, a weight as often as there are pixels.
  *
  * src are the 16-bit inputs as they are. The unit of an input channel, a power of two, is in its weights, so that no
  * weight loses a bit.
@@ -24,12 +24,12 @@ typedef struct EffFloatNode {
     EffEpilogue epi;
     const float *wgt;   /* pw: packed by EffKernelsF32.pw; dw: [kernel][kernel][eff_ch_pad(channels)] */
     const float *bias;  /* [eff_ch_pad(channels)], real */
-    const float *scale; /* [channels]: steps of t a unit of the sum */
+    const float *scale; /* [channels]: steps of t a unit of act(sum) */
 } EffFloatNode;
 
 /**
- * Whether no sum can leave the floats, whatever the inputs, so that there is no infinity and no NaN:
- * |bias| + 2^15 sum|wgt| < 2^126, an output each, and scales are positive. All are finite.
+ * Whether no sum can leave the floats, nor its activation, whatever the inputs, so that there is no NaN:
+ * |bias| + 2^15 sum|wgt| < 2^120, an output each, and scales are positive. All are finite.
  *
  * @param wgt  [n_out][fan_in].   @return EFF_OK or EFF_ERR_FORMAT.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Float nodes: 16-bit inputs become floats in scratch, the float kernels sum them, and the rounded sums go through the
- * integer epilogue, which is the one that joins the bytes of 16-bit inputs (exec_wide.c), with nothing but 0 as the low
- * one.
+ * Float nodes: 16-bit inputs become floats in scratch, the float kernels sum and activate them, and what is rounded
+ * goes through the integer epilogue, which is the one that joins the bytes of 16-bit inputs (exec_wide.c), with nothing
+ * but 0 as the low one.
  */
 #include "runtime/exec.h"
 
@@ -41,7 +41,8 @@ static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
                          .src_stride = n_in,
                          .dst_stride = n_out,
                          .packed = r->layer->node.wgt,
-                         .bias = r->layer->node.bias};
+                         .bias = r->layer->node.bias,
+                         .act = (EffActivation)r->step->fact};
     for (size_t at = begin, n; at < end; at += n) {
         n = end - at < EFF_WIDE_TILE ? end - at : EFF_WIDE_TILE;
         eff_f32_from_s16(src, (const int16_t *)r->src[0] + at * n_in, n * n_in);
@@ -77,7 +78,8 @@ static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
                    .stride = r->step->stride,
                    .pad_left = r->step->pad_left,
                    .wgt = r->layer->node.wgt,
-                   .bias = r->layer->node.bias};
+                   .bias = r->layer->node.bias,
+                   .act = (EffActivation)r->step->fact};
     for (size_t y = begin; y < end; y++) {
         op.pad_top = r->step->pad_top - (int)y * op.stride;
         eff_run_kernels(r)->f32.dw(&op, (const float *)(const void *)r->session->shared, sums, 0, 1);

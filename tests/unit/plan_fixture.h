@@ -549,10 +549,11 @@ static inline void fx_wide_weights(Fixture *f, EffPlanStep *s, int n_taps)
         return;
     }
     const bool clamp = s->out_kind == EFF_OUT_U8_CLAMP, to_u8 = s->out[0] != EFF_PLAN_NONE;
-    fx_fill_f32(f, s, EFF_DATA_FWGT, (size_t)(n * n_taps), 1 / sqrtf((float)n_taps));
-    fx_fill_f32(f, s, EFF_DATA_FBIAS, (size_t)n, 1000);
+    const float one = s->fact != EFF_ACTIVATION_NONE ? 2000 : 1; /* an activation bends within a few units */
+    fx_fill_f32(f, s, EFF_DATA_FWGT, (size_t)(n * n_taps), 1 / (one * sqrtf((float)n_taps)));
+    fx_fill_f32(f, s, EFF_DATA_FBIAS, (size_t)n, 1000 / one);
     for (int o = 0; o < n; o++)
-        scale[o] = (float)fx_range(f, 700, 1900) / 1000;
+        scale[o] = one * (float)fx_range(f, 700, 1900) / 1000;
     fx_data(f, s, EFF_DATA_SCALE, scale, (size_t)n * sizeof *scale);
     fx_fill16(f, s, EFF_DATA_MULT, n, clamp ? 400 : 16384, clamp ? 800 : 32767);
     if (clamp)
@@ -601,6 +602,7 @@ static inline void fx_wide_of(EffPlan *out, uint64_t seed, const char *name, Eff
 
     const int pw = fx_tensor(&f, S16, NHWC, 5, 5, 20), pw_u8 = fx_tensor(&f, U8, NHWC, 5, 5, 20);
     s = fx_step(&f, pw_op, gated, NONE, pw_u8, pw);
+    s.fact = eff_step_is_float_node(pw_op) ? EFF_ACTIVATION_SILU : EFF_ACTIVATION_NONE;
     s.out_kind = EFF_OUT_S16;
     fx_wide_weights(&f, &s, 12);
     fx_add(&f, &s);
@@ -614,6 +616,7 @@ static inline void fx_wide_of(EffPlan *out, uint64_t seed, const char *name, Eff
 
     const int clamped = fx_tensor(&f, U8, NHWC, 5, 5, 20);
     s = fx_step(&f, dw_op, sum, NONE, clamped, NONE);
+    s.fact = eff_step_is_float_node(dw_op) ? EFF_ACTIVATION_HSWISH : EFF_ACTIVATION_NONE;
     s.kernel = 3;
     s.pad_top = s.pad_left = 1;
     fx_wide_weights(&f, &s, 9);

@@ -256,18 +256,18 @@ static void wide_defects_are_named(void **state)
     }
 }
 
-/* Of fx_nodes(). Weights of output 0, each fine, whose products may come to 2^127. */
+/* Of fx_nodes(). Weights of output 0, each fine, whose products may come to 2^121. */
 static void sum_beyond(EffPlan *p, int step)
 {
     float *wgt = floats(p, step, EFF_DATA_FWGT);
     const int fan_in = (int)(p->steps[step].data[EFF_DATA_FWGT].n_bytes / sizeof *wgt) / p->steps[step].out_ch;
     for (int i = 0; i < fan_in; i++)
-        wgt[i] = (i % 2 ? -1 : 1) * ldexpf(1, 127 - 15) / (float)fan_in;
+        wgt[i] = (i % 2 ? -1 : 1) * ldexpf(1, 121 - 15) / (float)fan_in;
 }
 
 DEFECT(node_sum_overflow, sum_beyond(p, WIDE_PW))
 DEFECT(node_dw_overflow, sum_beyond(p, WIDE_DW))
-DEFECT(node_bias_overflow, floats(p, WIDE_SUM, EFF_DATA_FBIAS)[3] = -0x1p126f)
+DEFECT(node_bias_overflow, floats(p, WIDE_SUM, EFF_DATA_FBIAS)[3] = -0x1p120f)
 DEFECT(node_weight_nan, floats(p, WIDE_PW, EFF_DATA_FWGT)[7] = NAN)
 DEFECT(node_bias_infinite, floats(p, WIDE_DW, EFF_DATA_FBIAS)[2] = INFINITY)
 DEFECT(node_scale_nan, floats(p, WIDE_DW, EFF_DATA_SCALE)[5] = NAN)
@@ -284,7 +284,7 @@ DEFECT(node_with_integers, p->steps[WIDE_DW].data[EFF_DATA_WGT] = p->steps[NARRO
 DEFECT(node_of_u8, p->steps[WIDE_SUM].in[0] = p->steps[WIDE_PW].out[0])
 DEFECT(node_dw_to_quads, p->tensors[p->steps[WIDE_CLAMP].out[0]].layout = EFF_LAYOUT_QUADS)
 DEFECT(node_with_groups, p->steps[WIDE_DW].groups = 12)
-DEFECT(node_with_activation, p->steps[WIDE_PW].fact = EFF_ACTIVATION_RELU)
+DEFECT(node_activation_6, p->steps[WIDE_PW].fact = EFF_ACTIVATION_SIGMOID + 1)
 DEFECT(node_stride_3, p->steps[WIDE_DW].stride = 3)
 DEFECT(node_kernel_9, p->steps[WIDE_DW].kernel = 9)
 DEFECT(node_clamp_to_s16, p->steps[WIDE_SUM].out_kind = EFF_OUT_U8_CLAMP)
@@ -312,7 +312,7 @@ static void node_defects_are_named(void **state)
         {node_of_u8, EFF_ERR_FORMAT, "step 7 (step 7, pw_f32): in[0]"},
         {node_dw_to_quads, EFF_ERR_FORMAT, "step 8 (step 8, dw_f32): out[0]"},
         {node_with_groups, EFF_ERR_FORMAT, "doesn't use"},
-        {node_with_activation, EFF_ERR_FORMAT, "doesn't use"},
+        {node_activation_6, EFF_ERR_FORMAT, "activation 6 is unknown"},
         {node_stride_3, EFF_ERR_FORMAT, "stride 3"},
         {node_kernel_9, EFF_ERR_FORMAT, "kernel 9"},
         {node_clamp_to_s16, EFF_ERR_FORMAT, "8 bits only"},
@@ -339,11 +339,11 @@ static void sums_that_leave_the_floats_are_refused(void **state)
     const float scale = 1, bias = 0;
     float wgt[8];
     for (int i = 0; i < 8; i++)
-        wgt[i] = ldexpf(1, 126 - 15 - 3);
+        wgt[i] = ldexpf(1, 120 - 15 - 3);
     assert_int_equal(eff_float_node_check(wgt, &bias, &scale, 1, 8), EFF_ERR_FORMAT);
     wgt[7] = 0;
     assert_int_equal(eff_float_node_check(wgt, &bias, &scale, 1, 8), EFF_OK);
-    const float rest = ldexpf(1, 126 - 3);
+    const float rest = ldexpf(1, 120 - 3);
     assert_int_equal(eff_float_node_check(wgt, &rest, &scale, 1, 8), EFF_ERR_FORMAT);
 }
 

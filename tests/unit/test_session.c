@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "effnet/runtime.h"
 #include "format/bin.h"
+#include "kernels/levels.h"
 #include "runtime/session.h"
 
 enum { MAX_TENSORS = 64, MAX_CLASSES = 16 };
@@ -242,7 +243,7 @@ static void check_conv(const Seen *seen, const EffPlanStep *s)
     check_spread(s, u8 != NULL ? u8 : s16, at);
 }
 
-/* The sum in float, in the order that is specified, and its rounding. */
+/* The sum in float, in the order that is specified, its activation, and the rounding. */
 static int64_t node_sum(const EffPlan *p, const EffPlanStep *s, const int32_t *src, int y, int x, int o)
 {
     const EffPlanTensor *in = &p->tensors[s->in[0]];
@@ -257,6 +258,7 @@ static int64_t node_sum(const EffPlan *p, const EffPlanStep *s, const int32_t *s
                 sum += (float)src[(iy * in->w + ix) * in->c + (dw ? o : i)] * wgt[((o * k + ky) * k + kx) * n_in + i];
         }
     }
+    eff_act_f32_c((EffActivation)s->fact, &sum, 1);
     const float scaled = sum * ((const float *)eff_plan_data(p, s, EFF_DATA_SCALE))[o];
     return (int64_t)rint(fmax(-32768, fmin(32767, (double)scaled)));
 }
