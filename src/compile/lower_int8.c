@@ -138,9 +138,18 @@ static bool is_linear_group(EffLower *l, int group)
     return true;
 }
 
+/* Largest magnitude of what an activation by table sees, in its common unit, and the most fraction bits of that. */
+static double before_activation(const EffLower *l, const EffNode *act, int *most_bits)
+{
+    const bool relu6 = act->act == EFF_ACTIVATION_RELU6;
+    const double range = (double)eff_range_before(&l->ranges->values[act->in[0]], act->act);
+    *most_bits = relu6 ? EFF_RELU6_MAX_H : EFF_MAX_ACT_FRAC_BITS;
+    return relu6 ? fmin(range, 6) : range;
+}
+
 /*
  * Units of the values of an addition group: of the tensor, so that the loudest channel fits, and finer ones for
- * channels that stay quieter in all of them.
+ * channels that stay quieter in all of them. What an activation sees has to fit too, where its output is added.
  */
 static EffStatus group_units(EffLower *l, int value, EffFixedPoint *y)
 {
@@ -161,6 +170,14 @@ static EffStatus group_units(EffLower *l, int value, EffFixedPoint *y)
     for (int c = 0; c < n_ch; c++)
         most = fmax(most, range[c]);
     *y = (EffFixedPoint){.frac_bits = eff_choose_frac_bits(most, EFF_MAX_FRAC_BITS - 8), .range = most};
+    for (int i = 0; i < l->g->n_nodes; i++) {
+        int most_bits;
+        if (l->g->nodes[i].op != EFF_OP_ACT || group_of(l, l->g->nodes[i].out) != group)
+            continue;
+        const double before = before_activation(l, &l->g->nodes[i], &most_bits);
+        const int bits = eff_choose_frac_bits(before, most_bits);
+        y->frac_bits = bits < y->frac_bits ? bits : y->frac_bits;
+    }
     if (is_linear_group(l, group)) {
         for (int c = 0; c < n_ch; c++) {
             const int finer = eff_choose_frac_bits(range[c], y->frac_bits + MOST_FINER) - y->frac_bits;
@@ -270,9 +287,9 @@ static EffStatus emit_outputs(EffLower *l, EffInt8Layer *layer, const Fused *f)
         /* In float it is done before anything is rounded: the epilogue sees what leaves it. */
         const bool float_act = layer->in_float && act != EFF_ACTIVATION_NONE && !clamp;
         const EffActChoice *choice = float_act ? NULL : find_choice(l, f->conv);
-        const double range_before =
-            float_act ? (double)eff_range_abs(range) : (double)eff_range_before(&l->ranges->values[f->conv->out], act);
-        const double before = relu6 ? fmin(range_before, 6) : range_before;
+        int most_bits = EFF_MAX_ACT_FRAC_BITS;
+        const double before =
+            f->act == NULL || float_act ? (double)eff_range_abs(range) : before_activation(l, f->act, &most_bits);
         layer->step.fact = (int32_t)(float_act ? act : EFF_ACTIVATION_NONE);
         /* A staircase was chosen beside the rounding to u8, which 16-bit inputs are spared. */
         const bool fine = choice != NULL && choice->kind == EFF_ACT_STAIR && (reads & EFF_READ_WIDE);
@@ -281,10 +298,11 @@ static EffStatus emit_outputs(EffLower *l, EffInt8Layer *layer, const Fused *f)
                                 : relu6          ? EFF_ACT_RELU6
                                 : clamp          ? EFF_ACT_RELU
                                                  : EFF_ACT_NONE;
-        EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, relu6 ? EFF_RELU6_MAX_H : EFF_MAX_ACT_FRAC_BITS),
-                           .range = before};
-        if (f->act == NULL)
+        EffFixedPoint y = {.frac_bits = eff_choose_frac_bits(before, most_bits), .range = before};
+        if (f->act == NULL || (reads & EFF_READ_ADD))
             st = group_units(l, value, &y);
+        if (f->act != NULL)
+            y.range = before;
         const int wanted = y.frac_bits;
         if (st == EFF_OK)
             st = eff_int8_layer_to_s16(layer, &y, kind, act);

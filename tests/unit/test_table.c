@@ -140,6 +140,30 @@ static void edits_are_followed(void **state)
     eff_graph_free(g);
 }
 
+/* An activation that is added to something keeps the sum's unit, however its own range was chosen. */
+static void activations_may_be_added(void **state)
+{
+    (void)state;
+    static const char *const ranges[] = {"-8 8", "-40 40", "-400 400", "-0.5 0.5"};
+    EffGraph *g = narrow_network("b0", 0.2); /* so narrow that the first block keeps the channels */
+    const char *sum = "/blocks/blocks.0/blocks.0.0/Add";
+    EffCompiled *plain = NULL;
+    assert_int_equal(quantize(&plain, g, NULL), EFF_OK);
+    assert_true(sqnr_of(plain, sum) > 20);
+    for (size_t i = 0; i < EFF_COUNT(ranges); i++) {
+        EffCompiled *c = NULL;
+        char table[128];
+        snprintf(table, sizeof table, "effnet-table 1\n/conv_stem/Conv acc tensor %s\n", ranges[i]);
+        assert_int_equal(quantize(&c, g, table), EFF_OK);
+        if (sqnr_of(c, sum) < sqnr_of(c, "/bn1/act/Mul") - 15)
+            fail_msg("%s: %.1f dB before, %.1f dB after the addition", ranges[i], sqnr_of(c, "/bn1/act/Mul"),
+                     sqnr_of(c, sum));
+        eff_compiled_free(c);
+    }
+    eff_compiled_free(plain);
+    eff_graph_free(g);
+}
+
 /* Any range that can be read makes a model that proves itself: next to nothing, next to everything, nothing. */
 static void extreme_ranges_still_compile(void **state)
 {
@@ -293,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unedited_tables_change_nothing),
         cmocka_unit_test(edits_are_followed),
+        cmocka_unit_test(activations_may_be_added),
         cmocka_unit_test(extreme_ranges_still_compile),
         cmocka_unit_test(wrong_tables_are_refused),
         cmocka_unit_test(channels_are_read),
