@@ -121,6 +121,7 @@ const char *eff_step_op_name(int op)
         [EFF_STEP_PW16] = "pw16",
         [EFF_STEP_DW16] = "dw16",
         [EFF_STEP_GATE] = "gate",
+        [EFF_STEP_F32_ROUND] = "f32_round",
     };
     return op >= 0 && op < EFF_N_STEP_OPS ? names[op] : "unknown";
 }

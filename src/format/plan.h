@@ -76,12 +76,14 @@ typedef enum EffStepOp {
     EFF_STEP_F32_CONV,  /* in[0] f32 -> out[0] f32; FWGT [o][ky][kx][i / groups], FBIAS; activation `fact` */
     EFF_STEP_F32_POOL,  /* in[0] f32 -> out[0] f32 1 x 1 x c: the mean */
     EFF_STEP_F32_ADD,   /* in[0] + in[1] -> out[0] */
-    EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c) -> out[0] */
+    EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c, or the shape of in[0]) -> out[0] */
     EFF_STEP_F32_ACT,   /* in[0] -> out[0]; activation `fact` */
     /* int8 weights, 16-bit inputs: kernels/table.h, eff_join_fn. The epilogue's sums count 256 input steps each. */
     EFF_STEP_PW16, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_DW16, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_GATE, /* in[0] s16 NHWC, in[1] gate VECTOR -> out[1] s16 NHWC: eff_gate_s16() with post_shift */
+    /* float, of networks that were quantized elsewhere */
+    EFF_STEP_F32_ROUND, /* in[0] f32 -> out[0] f32: eff_round_f32(); FWGT [EFF_ROUND_ROWS][c]; rounding `fact` */
     EFF_N_STEP_OPS
 } EffStepOp;
 
@@ -102,7 +104,7 @@ typedef enum EffDataSlot {
     EFF_DATA_SIGMOID, /* s16 [2][EFF_KNOTS]: knots, then slopes, of FC's sigmoid */
     EFF_DATA_SCALE,   /* f32 [o]: HEAD */
     EFF_DATA_FBIAS,   /* f32 [o]: HEAD, F32_CONV */
-    EFF_DATA_FWGT,    /* f32: F32_CONV */
+    EFF_DATA_FWGT,    /* f32: F32_CONV, F32_ROUND */
     EFF_N_DATA_SLOTS
 } EffDataSlot;
 
@@ -122,7 +124,7 @@ typedef struct EffPlanStep {
     int32_t act, act_h, act_g_shift;                   /* EffActKind and its parameters */
     int32_t sigmoid_h;                                 /* FC with SIGMOID */
     int32_t frac_bits;                                 /* POOL */
-    int32_t fact;                                      /* EffActivation: F32_CONV, F32_ACT */
+    int32_t fact;                                      /* EffActivation: F32_CONV, F32_ACT; EffRounding: F32_ROUND */
     EffPlanData data[EFF_N_DATA_SLOTS];
 } EffPlanStep;
 
@@ -172,7 +174,7 @@ static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *
 /* Whether a step works on floats. */
 static inline bool eff_step_is_float(int op)
 {
-    return op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT;
+    return (op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT) || op == EFF_STEP_F32_ROUND;
 }
 
 /* Depthwise steps, and those whose inputs have 16 bits. */

@@ -167,6 +167,17 @@ static EffStatus say_where(const EffOnnxLowerer *l, const EffOnnxNode *node, Eff
     return eff_fail_in(st, "%.200s (%.60s, opset %lld)", name, op, (long long)l->m->opset);
 }
 
+/* Whether values that may depend on the picture are quantized. */
+static bool quantizes(const EffOnnxModel *m, const bool *needed)
+{
+    for (int i = 0; i < m->n_nodes; i++) {
+        const int x = eff_onnx_in(m, &m->nodes[i], 0);
+        if (needed[i] && x >= 0 && !m->values[x].is_initializer && eff_onnx_is(&m->nodes[i], "QuantizeLinear"))
+            return true;
+    }
+    return false;
+}
+
 static EffStatus walk(EffOnnxLowerer *l, const EffOnnxLowerOptions *o, const bool *needed)
 {
     EffStatus first = EFF_OK;
@@ -278,8 +289,10 @@ EffStatus eff_onnx_lower(EffGraph **out, EffOnnxModel *m, const EffOnnxLowerOpti
     EffStatus st = begin(&l, options);
     if (st == EFF_OK)
         st = mark_needed(m, &needed);
-    if (st == EFF_OK)
+    if (st == EFF_OK) {
+        l.rounds = quantizes(m, needed);
         st = walk(&l, options, needed);
+    }
     if (st == EFF_OK)
         st = finish(&l);
     eff_free(needed);
