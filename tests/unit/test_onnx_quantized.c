@@ -64,7 +64,7 @@ static void pair(Proto *graph, const char *x, const char *step, const char *zero
  * As quantizers write: no activation behind the convolution, whose pair starts at 0; SiLU of a quantized value, its
  * factors in pairs of their own. All steps are powers of 2, so that floats hold every sum exactly but SiLU's.
  */
-static Proto network(const char *first_step)
+static Proto ending(const char *first_step, bool softmax)
 {
     static const int8_t w[CH * CH] = {9, -7, 3, -128, 127, 50, 2, 1, -3};
     static const float ws[CH] = {0.25f, 0.125f, 0.5f}, fc[CLASSES * CH] = {1, -2, 0.5f, 3, 1, -1};
@@ -97,9 +97,16 @@ static Proto network(const char *first_step)
     onnx_node_begin(&gemm, "Gemm", "/fc", (const char *const[]){"flat", "fc", NULL}, "l");
     onnx_int(&gemm, "transB", 1);
     proto_message(&g, 1, &gemm);
-    pair(&g, "l", "quarter", "less", "logits");
+    if (softmax)
+        onnx_plain(&g, "Softmax", "/softmax", "l", NULL, "share");
+    pair(&g, softmax ? "share" : "l", "quarter", "less", "logits");
     onnx_value(&g, 12, "logits", 2, (const int64_t[]){1, CLASSES});
     return onnx_model(&g, 13);
+}
+
+static Proto network(const char *first_step)
+{
+    return ending(first_step, false);
 }
 
 /* Multiples of an eighth: many are halves of a step; some are outside the range. */
@@ -198,6 +205,20 @@ static void compiles(void **state)
     eff_session_destroy(s);
     eff_model_close(m);
     eff_compiled_free(c);
+    eff_graph_free(g);
+    free(file.data);
+}
+
+/* A last Softmax goes, and the pair behind it: it would round logits in steps of shares. */
+static void softmax_is_left_out(void **state)
+{
+    (void)state;
+    Proto file = ending("half", true);
+    EffGraph *g = NULL;
+    ok(eff_onnx_read(&g, file.data, file.n, "test.onnx", NULL));
+    assert_int_equal(g->n_classes, CLASSES);
+    assert_string_equal(g->nodes[g->n_nodes - 1].name, "/fc");
+    assert_int_equal(g->nodes[g->n_nodes - 1].out, g->output);
     eff_graph_free(g);
     free(file.data);
 }
@@ -313,9 +334,13 @@ static void memory_may_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounds_as_onnx_says), cmocka_unit_test(compiles),
-        cmocka_unit_test(pairs_are_dropped),   cmocka_unit_test(bad_scales_are_refused),
-        cmocka_unit_test(memory_may_run_out),  cmocka_unit_test(plans_are_proven),
+        cmocka_unit_test(rounds_as_onnx_says),
+        cmocka_unit_test(softmax_is_left_out),
+        cmocka_unit_test(compiles),
+        cmocka_unit_test(pairs_are_dropped),
+        cmocka_unit_test(bad_scales_are_refused),
+        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(plans_are_proven),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -296,11 +296,37 @@ static void pairs_are_dropped(void **state)
     }
 }
 
+/* Where nothing is below 0 anyway, such as behind a hard sigmoid, no ReLU comes in the way of recognizing more. */
+static void pairs_of_gates_leave_nothing(void **state)
+{
+    (void)state;
+    EffGraph *g = NULL;
+    EffNode q = {.op = EFF_OP_ROUND};
+    int n = -1;
+    eff_rng_init(&rng, 1);
+    ok(eff_graph_create(&g, "gates", (EffShape){2, 2, 3}));
+    const int x = conv(g, "conv", g->input, 3, 4, 1, true), gate = hard_sigmoid(g, "gate", x, 4);
+    ok(eff_round_init(&q.round, EFF_ROUNDING_EVEN, 4));
+    for (int c = 0; c < 4; c++) {
+        eff_round_row(&q.round, EFF_ROUND_DIV)[c] = eff_round_row(&q.round, EFF_ROUND_MUL)[c] = 1.0f / 255;
+        eff_round_row(&q.round, EFF_ROUND_LOW)[c] = 0;
+        eff_round_row(&q.round, EFF_ROUND_HIGH)[c] = 255;
+    }
+    g->output = add(g, (EffNode){.op = EFF_OP_MUL}, "mul", x, add(g, q, "pair", gate, -1));
+    ok(eff_pass_drop_pairs(g, &n));
+    assert_int_equal(n, 1);
+    ok(eff_pass_recognize_act(g));
+    assert_int_equal(g->n_nodes, 2);
+    assert_int_equal(g->nodes[1].act, EFF_ACTIVATION_HSWISH);
+    eff_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_keep_the_output),
         cmocka_unit_test(pairs_are_dropped),
+        cmocka_unit_test(pairs_of_gates_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

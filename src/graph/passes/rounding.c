@@ -126,6 +126,23 @@ static bool is_pair(const EffNode *n, EffActivation *clamps)
     return pair;
 }
 
+/* Whether a value has no negative numbers; a picture that is quantized from 0 on is taken for one. */
+static bool never_below_0(const EffGraph *g, int v)
+{
+    const EffNode *n = g->values[v].producer >= 0 ? &g->nodes[g->values[v].producer] : NULL;
+    if (n == NULL)
+        return true;
+    if (n->op == EFF_OP_ACT)
+        return n->act == EFF_ACTIVATION_RELU || n->act == EFF_ACTIVATION_RELU6 || n->act == EFF_ACTIVATION_SIGMOID;
+    for (size_t c = 0; n->op == EFF_OP_BATCHNORM && c < n->bn.gamma.n; c++) {
+        if (n->bn.gamma.data[c] < 0 || n->bn.beta.data[c] < 0 || n->bn.mean.data[c] > 0)
+            return false;
+    }
+    if (n->op == EFF_OP_CONV || n->op == EFF_OP_ROUND)
+        return false;
+    return never_below_0(g, n->in[0]) && (n->n_inputs < 2 || never_below_0(g, n->in[1]));
+}
+
 EffStatus eff_pass_drop_pairs(EffGraph *g, int *n)
 {
     *n = 0;
@@ -135,11 +152,8 @@ EffStatus eff_pass_drop_pairs(EffGraph *g, int *n)
         EffActivation clamps;
         if (!is_pair(pair, &clamps))
             continue;
-        const int p = g->values[pair->in[0]].producer;
-        const EffOp before = p >= 0 ? g->nodes[p].op : EFF_OP_ACT; /* pictures, means, gates: never below 0 here */
         (*n)++;
-        if (clamps != EFF_ACTIVATION_NONE &&
-            (before == EFF_OP_CONV || before == EFF_OP_BATCHNORM || before == EFF_OP_ADD)) {
+        if (clamps != EFF_ACTIVATION_NONE && !never_below_0(g, pair->in[0])) {
             eff_node_free_params(pair);
             pair->op = EFF_OP_ACT;
             pair->act = clamps;
