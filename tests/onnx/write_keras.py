@@ -22,7 +22,7 @@ import tf2onnx.convert
 
 OPSETS = (11, 13)
 NETWORKS = {"EfficientNetB0": 224, "EfficientNetB1": 240, "EfficientNetB2": 128, "EfficientNetB3": 128,
-            "EfficientNetB4": 128, "EfficientNetV2S": 150, "EfficientNetV2B0": 128, "MobileNetV2": 224,
+            "EfficientNetB4": 128, "EfficientNetV2S": 150, "MobileNetV2": 224,
             "MobileNetV3Large": 224, "MobileNetV3Small": 224}
 
 
