@@ -308,6 +308,60 @@ static void bad_scales_are_refused(void **state)
     refused(&file, EFF_ERR_FORMAT, "scales for another number of channels");
 }
 
+/* Bounds a channel, Floor, and a product that no convolution takes in, between a pair and the end. */
+static Proto with_bounds(int rank, const int64_t *dims, const float *bounds)
+{
+    static const float k[CH] = {0, -1.5f, 0.25f}, b[CH] = {3, 0, 1};
+    static const uint8_t middle = 120;
+    Proto g = {0};
+    onnx_value(&g, 11, "picture", 4, (const int64_t[]){1, CH, SIZE, SIZE});
+    scale(&g, "half", 0.5f);
+    bytes(&g, "middle", EFF_ONNX_UINT8, &middle, 0, NULL);
+    onnx_weights(&g, "bounds", bounds, rank, dims);
+    onnx_weights(&g, "k", k, 3, (const int64_t[]){CH, 1, 1});
+    onnx_weights(&g, "b", b, 3, (const int64_t[]){CH, 1, 1});
+    pair(&g, "picture", "half", "middle", "p");
+    onnx_plain(&g, "Min", "/min", "bounds", "p", "below");
+    onnx_plain(&g, "Mul", "/mul", "below", "k", "scaled");
+    onnx_plain(&g, "Floor", "/floor", "scaled", NULL, "whole");
+    onnx_plain(&g, "Add", "/add", "whole", "b", "moved");
+    onnx_plain(&g, "GlobalAveragePool", "/pool", "moved", NULL, "logits");
+    onnx_value(&g, 12, "logits", 4, (const int64_t[]){1, CH, 1, 1});
+    return onnx_model(&g, 13);
+}
+
+static void what_stands_between_pairs_is_kept(void **state)
+{
+    (void)state;
+    static const float bounds[CH] = {2.5f, -1, 40};
+    Proto file = with_bounds(3, (const int64_t[]){CH, 1, 1}, bounds);
+    EffGraph *g = NULL;
+    float picture[SIZE * SIZE * CH], got[CH];
+    double sums[CH] = {0};
+    draw(picture);
+    for (int i = 0; i < SIZE * SIZE * CH; i++) {
+        static const double k[CH] = {0, -1.5, 0.25}, b[CH] = {3, 0, 1};
+        const double p = fmin(fmax(nearbyint((double)picture[i] / 0.5), -120), 135) * 0.5;
+        sums[i % CH] += floor(fmin(p, (double)bounds[i % CH]) * k[i % CH]) + b[i % CH];
+    }
+    ok(eff_onnx_read(&g, file.data, file.n, "test.onnx", NULL));
+    run(g, picture, got);
+    for (int c = 0; c < CH; c++)
+        assert_true((double)got[c] == sums[c] / (SIZE * SIZE));
+    eff_graph_free(g);
+    free(file.data);
+    file = with_bounds(5, (const int64_t[]){1, 1, 1, 1, 1}, bounds);
+    refused(&file, EFF_ERR_UNSUPPORTED, "/min (Min, opset 13): bounds that are larger");
+    file = with_bounds(1, (const int64_t[]){SIZE}, (const float[SIZE]){1, 2, 3, 4});
+    refused(&file, EFF_ERR_UNSUPPORTED, "bounds that differ from pixel to pixel");
+    int n;
+    file = with_bounds(3, (const int64_t[]){CH, 1, 1}, bounds);
+    assert_int_equal(eff_onnx_read(&g, file.data, file.n, "test.onnx", &(const EffOnnxOptions){.drop_pairs = &n}),
+                     EFF_ERR_UNSUPPORTED);
+    assert_non_null(strstr(eff_last_message(), "/min: rounds or clamps inside"));
+    free(file.data);
+}
+
 static EffStatus once(void *ctx)
 {
     const Proto *file = ctx;
@@ -334,13 +388,10 @@ static void memory_may_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounds_as_onnx_says),
-        cmocka_unit_test(softmax_is_left_out),
-        cmocka_unit_test(compiles),
-        cmocka_unit_test(pairs_are_dropped),
-        cmocka_unit_test(bad_scales_are_refused),
-        cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(plans_are_proven),
+        cmocka_unit_test(rounds_as_onnx_says), cmocka_unit_test(what_stands_between_pairs_is_kept),
+        cmocka_unit_test(softmax_is_left_out), cmocka_unit_test(compiles),
+        cmocka_unit_test(pairs_are_dropped),   cmocka_unit_test(bad_scales_are_refused),
+        cmocka_unit_test(memory_may_run_out),  cmocka_unit_test(plans_are_proven),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

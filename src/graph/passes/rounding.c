@@ -7,6 +7,8 @@
  *     drop_pairs     floats pass as they are, or clamped where a pair's range ends at 0: then it stands for a ReLU,
  *                    which tools leave out before such a pair
  */
+#include "base/mem.h"
+#include "base/status.h"
 #include "graph/ir.h"
 
 #include <float.h>
@@ -81,9 +83,11 @@ EffStatus eff_pass_join_pairs(EffGraph *g)
     return eff_pass_drop_dead(g);
 }
 
-/* y = x k + b as a table: (x + b / k) k, or b alone where k is 0. */
+/* y = x k + b as a table: (x + b / k) k, or b alone where k is 0, or as good as. */
 static void affine_row(EffRound *r, size_t c, double k, double b)
 {
+    if (k == 0 || fabs(b / k) > 1e30)
+        k = 0;
     if (k == 0)
         eff_round_row(r, EFF_ROUND_LOW)[c] = eff_round_row(r, EFF_ROUND_HIGH)[c] = 0;
     eff_round_row(r, EFF_ROUND_ADD)[c] = (float)(k == 0 ? b : b / k);
@@ -92,7 +96,8 @@ static void affine_row(EffRound *r, size_t c, double k, double b)
 
 EffStatus eff_pass_keep_affine(EffGraph *g)
 {
-    for (int i = 0; eff_graph_rounds(g) && i < g->n_nodes; i++) {
+    const bool rounds = eff_graph_rounds(g);
+    for (int i = 0; rounds && i < g->n_nodes; i++) {
         EffNode *n = &g->nodes[i];
         const EffBatchNorm *bn = &n->bn;
         if (n->op != EFF_OP_BATCHNORM || bn->gamma.data == NULL)
@@ -126,50 +131,63 @@ static bool is_pair(const EffNode *n, EffActivation *clamps)
     return pair;
 }
 
-/* Whether a value has no negative numbers; a picture that is quantized from 0 on is taken for one. */
-static bool never_below_0(const EffGraph *g, int v)
+/* Whether what a node makes has no negative numbers, as far as that follows from `of` its inputs. */
+static bool never_below_0(const EffNode *n, const bool *of)
 {
-    const EffNode *n = g->values[v].producer >= 0 ? &g->nodes[g->values[v].producer] : NULL;
-    if (n == NULL)
-        return true;
     if (n->op == EFF_OP_ACT)
         return n->act == EFF_ACTIVATION_RELU || n->act == EFF_ACTIVATION_RELU6 || n->act == EFF_ACTIVATION_SIGMOID;
+    if (n->op == EFF_OP_CONV || n->op == EFF_OP_ROUND)
+        return false;
     for (size_t c = 0; n->op == EFF_OP_BATCHNORM && c < n->bn.gamma.n; c++) {
         if (n->bn.gamma.data[c] < 0 || n->bn.beta.data[c] < 0 || n->bn.mean.data[c] > 0)
             return false;
     }
-    if (n->op == EFF_OP_CONV || n->op == EFF_OP_ROUND)
-        return false;
-    return never_below_0(g, n->in[0]) && (n->n_inputs < 2 || never_below_0(g, n->in[1]));
+    return of[n->in[0]] && (n->n_inputs < 2 || of[n->in[1]]);
+}
+
+/* Node i reads and makes the same: whoever read its output reads its input. */
+static void bypass(EffGraph *g, int i)
+{
+    EffNode *pair = &g->nodes[i];
+    for (int k = i + 1; k < g->n_nodes; k++) {
+        for (int in = 0; in < g->nodes[k].n_inputs; in++) {
+            if (g->nodes[k].in[in] == pair->out)
+                g->nodes[k].in[in] = pair->in[0];
+        }
+    }
+    if (g->output == pair->out)
+        g->output = pair->in[0];
+    pair->out = -1;
 }
 
 EffStatus eff_pass_drop_pairs(EffGraph *g, int *n)
 {
     *n = 0;
     const EffStatus st = eff_pass_join_pairs(g);
-    for (int i = 0; st == EFF_OK && i < g->n_nodes; i++) {
-        EffNode *pair = &g->nodes[i];
+    if (st != EFF_OK)
+        return st;
+    bool *positive = eff_calloc((size_t)g->n_values, sizeof *positive);
+    if (positive == NULL)
+        return eff_fail_nomem((size_t)g->n_values, "the network");
+    positive[g->input] = true; /* a picture that is quantized from 0 on */
+    for (int i = 0; i < g->n_nodes; i++) {
+        EffNode *node = &g->nodes[i];
         EffActivation clamps;
-        if (!is_pair(pair, &clamps))
+        if (!is_pair(node, &clamps)) {
+            positive[node->out] = never_below_0(node, positive);
             continue;
+        }
         (*n)++;
-        if (clamps != EFF_ACTIVATION_NONE && !never_below_0(g, pair->in[0])) {
-            eff_node_free_params(pair);
-            pair->op = EFF_OP_ACT;
-            pair->act = clamps;
+        if (clamps == EFF_ACTIVATION_NONE || positive[node->in[0]]) {
+            bypass(g, i);
             continue;
         }
-        for (int k = 0; k < g->n_nodes; k++) {
-            for (int in = 0; in < g->nodes[k].n_inputs; in++) {
-                if (g->nodes[k].in[in] == pair->out)
-                    g->nodes[k].in[in] = pair->in[0];
-            }
-        }
-        if (g->output == pair->out)
-            g->output = pair->in[0];
-        pair->out = -1;
-        eff_graph_relink(g);
-        i--;
+        eff_node_free_params(node);
+        node->op = EFF_OP_ACT;
+        node->act = clamps;
+        positive[node->out] = true;
     }
-    return st;
+    eff_free(positive);
+    eff_graph_relink(g);
+    return EFF_OK;
 }

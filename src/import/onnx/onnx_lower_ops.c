@@ -415,8 +415,11 @@ static EffStatus lower_floor(EffOnnxLowerer *l, const EffOnnxNode *node)
 static EffStatus lower_clamp(EffOnnxLowerer *l, const EffOnnxNode *node, int v, const EffOnnxTensor *low,
                              const EffOnnxTensor *high)
 {
+    const EffOnnxTensor *x = &l->m->values[v].t, *y = &l->m->values[eff_onnx_out(l->m, node, 0)].t;
     EffNode n = round_of(l, v);
     const int n_ch = l->g->values[n.in[0]].shape.c;
+    if (y->n != x->n || y->rank != x->rank)
+        return eff_fail(EFF_ERR_UNSUPPORTED, "bounds that are larger than what depends on the picture");
     EffStatus st = eff_round_init(&n.round, EFF_ROUNDING_NONE, n_ch);
     for (int c = 0; c < n_ch && st == EFF_OK; c++) {
         double a = -(double)FLT_MAX, b = (double)FLT_MAX;
