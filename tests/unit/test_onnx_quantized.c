@@ -362,6 +362,48 @@ static void what_stands_between_pairs_is_kept(void **state)
     free(file.data);
 }
 
+/* Quantizers put a pair behind a Pad too; the pad has to get past it to its convolution. */
+static void pads_pass_pairs(void **state)
+{
+    (void)state;
+    static const uint8_t middle = 120;
+    static const int64_t pads[8] = {0, 0, 0, 1, 0, 0, 1, 0};
+    EffGraph *g = NULL;
+    Proto file, graph = {0}, list = {0}, node = {0};
+    float w[2 * CH * 9], picture[SIZE * SIZE * CH], got[CLASSES];
+    double wanted[CLASSES];
+    for (int i = 0; i < 2 * CH * 9; i++)
+        w[i] = (float)(i * 5 % 17 - 8) / 4;
+    onnx_value(&graph, 11, "picture", 4, (const int64_t[]){1, CH, SIZE, SIZE});
+    onnx_weights(&graph, "w", w, 4, (const int64_t[]){2, CH, 3, 3});
+    scale(&graph, "half", 0.5f);
+    bytes(&graph, "middle", EFF_ONNX_UINT8, &middle, 0, NULL);
+    proto_int(&list, 1, 8);
+    proto_int(&list, 2, 7);
+    for (int i = 0; i < 8; i++)
+        proto_int(&list, 7, pads[i]);
+    proto_text(&list, 8, "pads");
+    proto_message(&graph, 5, &list);
+    pair(&graph, "picture", "half", "middle", "p");
+    onnx_plain(&graph, "Pad", "/pad", "p", "pads", "padded");
+    pair(&graph, "padded", "half", "middle", "q");
+    onnx_node_begin(&node, "Conv", "/conv", (const char *const[]){"q", "w", NULL}, "c");
+    onnx_ints(&node, "strides", 2, (const int64_t[]){2, 2});
+    proto_message(&graph, 1, &node);
+    onnx_plain(&graph, "GlobalAveragePool", "/pool", "c", NULL, "logits");
+    onnx_value(&graph, 12, "logits", 4, (const int64_t[]){1, 2, 1, 1});
+    file = onnx_model(&graph, 13);
+    draw(picture);
+    evaluated(&file, picture, wanted);
+    ok(eff_onnx_read(&g, file.data, file.n, "test.onnx", NULL));
+    assert_int_equal(g->n_nodes, 4);
+    run(g, picture, got);
+    for (int i = 0; i < CLASSES; i++)
+        assert_true((double)got[i] == wanted[i] && wanted[i] != 0);
+    eff_graph_free(g);
+    free(file.data);
+}
+
 static EffStatus once(void *ctx)
 {
     const Proto *file = ctx;
@@ -388,10 +430,15 @@ static void memory_may_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounds_as_onnx_says), cmocka_unit_test(what_stands_between_pairs_is_kept),
-        cmocka_unit_test(softmax_is_left_out), cmocka_unit_test(compiles),
-        cmocka_unit_test(pairs_are_dropped),   cmocka_unit_test(bad_scales_are_refused),
-        cmocka_unit_test(memory_may_run_out),  cmocka_unit_test(plans_are_proven),
+        cmocka_unit_test(rounds_as_onnx_says),
+        cmocka_unit_test(pads_pass_pairs),
+        cmocka_unit_test(what_stands_between_pairs_is_kept),
+        cmocka_unit_test(softmax_is_left_out),
+        cmocka_unit_test(compiles),
+        cmocka_unit_test(pairs_are_dropped),
+        cmocka_unit_test(bad_scales_are_refused),
+        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(plans_are_proven),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
