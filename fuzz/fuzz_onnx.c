@@ -34,10 +34,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(g->pre.size >= 1 && g->pre.size <= EFF_MAX_SIZE);
         eff_graph_free(g);
     }
-    g = NULL;
-    st = eff_onnx_read(&g, data, size, "input", &every);
-    assert(st != EFF_ERR_NOMEM);
-    if (st == EFF_OK)
-        eff_graph_free(g);
+    int n_pairs = 0;
+    const EffOnnxOptions floats = {.drop_pairs = &n_pairs};
+    const EffOnnxOptions *const more[] = {&every, &floats};
+    for (size_t i = 0; i < EFF_COUNT(more); i++) {
+        g = NULL;
+        st = eff_onnx_read(&g, data, size, "input", more[i]);
+        assert(st != EFF_ERR_NOMEM);
+        if (st == EFF_OK)
+            eff_graph_free(g);
+    }
     return 0;
 }

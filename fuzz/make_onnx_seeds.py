@@ -86,12 +86,31 @@ def quantized(path):
     write(path, nodes, constants, [1, 3, 8, 8], 11, 6)
 
 
+def pairs(path):
+    """As static quantizers write it: activations between QuantizeLinear and DequantizeLinear, a ReLU left out."""
+    def both(x, y, step, zero):
+        return [node("QuantizeLinear", [x, step, zero], y + "_q"), node("DequantizeLinear", [y + "_q", step, zero], y)]
+    nodes = [
+        *both("image", "i", "s1", "z1"), node("DequantizeLinear", ["wq", "ws", "wz"], "w", axis=0),
+        node("Conv", ["i", "w"], "c", pads=[1, 1, 1, 1]), *both("c", "x", "s2", "z0"),
+        node("Conv", ["x", "v"], "d"), node("Sigmoid", ["d"], "s"), *both("s", "s8", "s3", "z1"),
+        node("Mul", ["d", "s8"], "m"), *both("m", "y", "s2", "z1"), node("GlobalAveragePool", ["y"], "p"),
+        node("Flatten", ["p"], "f"), node("Gemm", ["f", "fc"], "logits", transB=1)]
+    constants = [
+        constant("s1", .02), constant("s2", .1), constant("s3", 1 / 256), constant("z0", 0, np.uint8),
+        constant("z1", 120, np.uint8), constant("wq", RNG.integers(-99, 99, (4, 3, 3, 3)), np.int8),
+        constant("ws", [.01, .02, .03, .01]), constant("wz", [0, 0, 0, 0], np.int8), weights("v", 4, 4, 1, 1),
+        weights("fc", 3, 4)]
+    write(path, nodes, constants, [1, 3, 8, 8], 13)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     torch_style(folder / "torch.onnx")
     keras_style(folder / "keras.onnx")
     quantized(folder / "quantized.onnx")
+    pairs(folder / "pairs.onnx")
 
 
 if __name__ == "__main__":

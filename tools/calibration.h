@@ -21,7 +21,8 @@ typedef struct Calibration {
 ExitCode calibration_open(Calibration *c, const Args *a);
 /* Its pictures for a network. Some of them must have more than one colour. */
 EffStatus calibration_prepare(Calibration *c, const EffPreprocess *pre);
-/* How many files gave nothing but views of one colour; *first is the first of them. For after the pictures were used. */
+/* How many files gave nothing but views of one colour; *first is the first of them. For after the pictures were used.
+ */
 size_t calibration_count_one_colour(const Calibration *c, const char **first);
 void calibration_free(Calibration *c);
 

@@ -139,6 +139,7 @@ static ExitCode build(const Args *a, const char *name, ModelSpec *spec, Subject 
         if (st == EFF_OK)
             st = eff_graph_optimize(g);
     } else {
+        spec->for_int8 = cli_flag(a, "int8");
         code = model_load_graph(a, spec, &g);
     }
     if (st == EFF_OK && code == EXIT_OK) {

@@ -236,6 +236,7 @@ static ExitCode quantize_model(const Args *a, Calibration *calibration, const ch
     ExitCode code = calibration_open(calibration, a);
     if (code == EXIT_OK)
         code = model_find(a, name, &spec);
+    spec.for_int8 = true;
     if (code == EXIT_OK)
         code = model_load_graph(a, &spec, &g);
     if (code == EXIT_OK)

@@ -244,7 +244,9 @@ static ExitCode load_onnx(const Args *a, ModelSpec *spec, bool as_written, EffGr
     const ExitCode code = model_onnx_options(a, &options, &pre);
     if (code != EXIT_OK)
         return code;
+    int n_pairs = 0;
     options.keep_spelling = as_written;
+    options.drop_pairs = spec->for_int8 ? &n_pairs : NULL;
     EffGraph *g = NULL;
     EffStatus st = eff_onnx_open(&g, spec->file, &options);
     if (st == EFF_OK)
@@ -253,6 +255,12 @@ static ExitCode load_onnx(const Args *a, ModelSpec *spec, bool as_written, EffGr
         eff_graph_free(g);
         return cli_fail(a, st);
     }
+    if (n_pairs > 0)
+        fprintf(
+            stderr,
+            "Note: %s is quantized already: %d pairs of QuantizeLinear and DequantizeLinear are left out. Its weights "
+            "stay as they were rounded; the float model gives better results.\n",
+            spec->file, n_pairs);
     *out = g;
     eff_graph_stats(*out, &stats);
     if (spec->arch.pre.size == stats.input_size) /* of the compiled model that it was made into */

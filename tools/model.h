@@ -39,6 +39,7 @@ typedef struct ModelSpec {
     EffArch arch; /* after the options; zeroed for a compiled model */
     char *file;   /* free(); weights or a .bin; NULL when there is none at hand */
     bool is_bin, is_onnx;
+    bool for_int8; /* model_load_graph() leaves out the pairs of an ONNX model that is quantized already, and says so */
 } ModelSpec;
 
 /*

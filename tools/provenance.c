@@ -177,6 +177,7 @@ ExitCode provenance_load(const Args *a, const EffModelInfo *info, const char *bi
         code = choose_file(a, &spec.file, &spec.arch, origin, bin, given);
     if (code == EXIT_OK) {
         spec.is_onnx = model_ends_as_onnx(spec.file);
+        spec.for_int8 = true; /* as 'effnet quantize' read it */
         code = model_load_graph(a, &spec, out);
     }
     if (code == EXIT_OK) {

@@ -255,8 +255,9 @@ void quantize_report_warn(const QuantizeReport *r)
     const char *first = NULL;
     const size_t n_plain = calibration_count_one_colour(r->calibration, &first);
     if (n_plain > 0)
-        fprintf(stderr, "Note: %zu of %zu pictures are of one colour, the first is %s. They show no ranges; if they "
-                        "are not\nwhat the model will see, take them out of the folder.\n",
+        fprintf(stderr,
+                "Note: %zu of %zu pictures are of one colour, the first is %s. They show no ranges; if they "
+                "are not\nwhat the model will see, take them out of the folder.\n",
                 n_plain, r->calibration->d.n, first);
     if (r->calibration->n_synthetic > 0)
         fprintf(stderr, "Note: no photo was seen. Ranges and weights are guesses, int8 will differ from float more "

@@ -118,6 +118,9 @@ typedef struct EffOnnxOptions {
     int external_data;        /**< 1: weights may lie in other files of the model's folder */
     const EffPreprocess *pre; /**< how pictures are prepared (the size is the model's); NULL: ImageNet's mean and std,
                                    bicubic, crop 0.875, or what the model's metadata says */
+    int *drop_pairs;          /**< of a model that is quantized already: the number of pairs of QuantizeLinear and
+                                   DequantizeLinear on activations goes here, and they are left out; NULL: they stay,
+                                   and the float executors round as they say */
     int keep_spelling;        /**< 1: the graph as written, before any pass */
     /** Told what becomes of every node of the file, in order: "unused", "folded", "view", "lowered" or "blocked", and
      *  why it is blocked. May be NULL; then reading ends at the first node that is blocked. */

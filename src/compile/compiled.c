@@ -167,6 +167,11 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
     const EffQuantizeOptions *o = options != NULL ? options : &defaults;
     if (pictures->n == 0)
         return eff_fail(EFF_ERR_ARG, "no pictures to calibrate on; name a folder that holds some");
+    if (eff_graph_rounds(g))
+        return eff_fail(EFF_ERR_UNSUPPORTED,
+                        "%s: the model is quantized already; give the float one, or read it without "
+                        "its pairs",
+                        g->name);
     EffReference *reference = NULL;
     EffRanges ranges = {0};
     EffLoudness loudness = {0};

@@ -53,11 +53,9 @@ static EffStatus add_conv_weights(EffPlan *plan, EffPlanStep *step, const EffCon
 
 static EffStatus lower_node(EffPlan *plan, const EffGraph *g, const EffNode *node, const int *tensors, int out, int act)
 {
-    static const EffStepOp ops[] = {[EFF_OP_CONV] = EFF_STEP_F32_CONV,
-                                    [EFF_OP_ACT] = EFF_STEP_F32_ACT,
-                                    [EFF_OP_GLOBAL_AVGPOOL] = EFF_STEP_F32_POOL,
-                                    [EFF_OP_ADD] = EFF_STEP_F32_ADD,
-                                    [EFF_OP_MUL] = EFF_STEP_F32_MUL};
+    static const EffStepOp ops[] = {
+        [EFF_OP_CONV] = EFF_STEP_F32_CONV, [EFF_OP_ACT] = EFF_STEP_F32_ACT, [EFF_OP_GLOBAL_AVGPOOL] = EFF_STEP_F32_POOL,
+        [EFF_OP_ADD] = EFF_STEP_F32_ADD,   [EFF_OP_MUL] = EFF_STEP_F32_MUL, [EFF_OP_ROUND] = EFF_STEP_F32_ROUND};
     if (node->op == EFF_OP_BATCHNORM)
         return eff_fail(EFF_ERR_UNSUPPORTED, "%s: a BatchNorm that no convolution precedes; only folded ones compile",
                         node->name);
@@ -90,6 +88,11 @@ static EffStatus lower_node(EffPlan *plan, const EffGraph *g, const EffNode *nod
         st = add_conv_weights(plan, &step, c, node->in[0] == g->input && in.c == 1);
         if (st == EFF_OK && c->has_bias)
             st = eff_plan_add_data(plan, &step.data[EFF_DATA_FBIAS], c->bias.data, c->bias.n * sizeof *c->bias.data);
+    }
+    if (node->op == EFF_OP_ROUND) {
+        step.fact = (int32_t)node->round.how;
+        st = eff_plan_add_data(plan, &step.data[EFF_DATA_FWGT], node->round.table.data,
+                               node->round.table.n * sizeof *node->round.table.data);
     }
     return st == EFF_OK ? eff_plan_add_step(plan, &step) : st;
 }

@@ -328,6 +328,7 @@ static void put_node(Exporter *e, const EffNode *n)
     case EFF_OP_ADD: plain(e, n, "Add"); break;
     case EFF_OP_MUL: plain(e, n, "Mul"); break;
     case EFF_OP_PAD: pad_node(e, n); break;
+    case EFF_OP_ROUND: break; /* refused before */
     }
 }
 
@@ -374,6 +375,10 @@ static EffStatus check(const EffGraph *g)
                           (n->op == EFF_OP_BATCHNORM && n->bn.gamma.data == NULL);
         if (bare)
             return eff_fail(EFF_ERR_ARG, "%s: the network has no weights yet; load some first", n->name);
+        if (n->op == EFF_OP_ROUND)
+            return eff_fail(EFF_ERR_UNSUPPORTED,
+                            "%s: the model is quantized already, and ONNX; export the float one that it was made from",
+                            n->name);
     }
     return EFF_OK;
 }

@@ -123,6 +123,7 @@ const char *eff_step_op_name(int op)
         [EFF_STEP_GATE] = "gate",
         [EFF_STEP_PW_F32] = "pw_f32",
         [EFF_STEP_DW_F32] = "dw_f32",
+        [EFF_STEP_F32_ROUND] = "f32_round",
     };
     return op >= 0 && op < EFF_N_STEP_OPS ? names[op] : "unknown";
 }

@@ -76,7 +76,7 @@ typedef enum EffStepOp {
     EFF_STEP_F32_CONV,  /* in[0] f32 -> out[0] f32; FWGT [o][ky][kx][i / groups], FBIAS; activation `fact` */
     EFF_STEP_F32_POOL,  /* in[0] f32 -> out[0] f32 1 x 1 x c: the mean */
     EFF_STEP_F32_ADD,   /* in[0] + in[1] -> out[0] */
-    EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c) -> out[0] */
+    EFF_STEP_F32_MUL,   /* in[0] * in[1] (1 x 1 x c, or the shape of in[0]) -> out[0] */
     EFF_STEP_F32_ACT,   /* in[0] -> out[0]; activation `fact` */
     /* int8 weights, 16-bit inputs: kernels/table.h, eff_join_fn. The epilogue's sums count 256 input steps each. */
     EFF_STEP_PW16, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
@@ -85,6 +85,8 @@ typedef enum EffStepOp {
     /* float weights, 16-bit inputs: kernels/float_node.h. Activation `fact`; then the epilogue, on 16 bits. */
     EFF_STEP_PW_F32, /* in[0] s16 NHWC, in[1] residual s16 or none -> out[0] u8 NHWC and/or out[1] s16 */
     EFF_STEP_DW_F32, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
+    /* float, of networks that were quantized elsewhere */
+    EFF_STEP_F32_ROUND, /* in[0] f32 -> out[0] f32: eff_round_f32(); FWGT [EFF_ROUND_ROWS][c]; rounding `fact` */
     EFF_N_STEP_OPS
 } EffStepOp;
 
@@ -105,7 +107,8 @@ typedef enum EffDataSlot {
     EFF_DATA_SIGMOID, /* s16 [2][EFF_KNOTS]: knots, then slopes, of FC's sigmoid */
     EFF_DATA_SCALE,   /* f32 [o]: HEAD, PW_F32, DW_F32 */
     EFF_DATA_FBIAS,   /* f32 [o]: HEAD, F32_CONV, PW_F32, DW_F32 */
-    EFF_DATA_FWGT,    /* f32: F32_CONV; PW_F32 [o][i], DW_F32 [c][ky][kx]: times the unit of the input's channel */
+    EFF_DATA_FWGT, /* f32: F32_CONV, F32_ROUND; PW_F32 [o][i], DW_F32 [c][ky][kx]: times the unit of the input's channel
+                    */
     EFF_N_DATA_SLOTS
 } EffDataSlot;
 
@@ -125,7 +128,7 @@ typedef struct EffPlanStep {
     int32_t act, act_h, act_g_shift;                   /* EffActKind and its parameters */
     int32_t sigmoid_h;                                 /* FC with SIGMOID */
     int32_t frac_bits;                                 /* POOL */
-    int32_t fact;                                      /* EffActivation: F32_CONV, F32_ACT, PW_F32, DW_F32 */
+    int32_t fact;                                      /* EffActivation of float steps; EffRounding: F32_ROUND */
     EffPlanData data[EFF_N_DATA_SLOTS];
 } EffPlanStep;
 
@@ -175,7 +178,7 @@ static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *
 /* Whether a step works on float tensors. */
 static inline bool eff_step_is_float(int op)
 {
-    return op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT;
+    return (op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT) || op == EFF_STEP_F32_ROUND;
 }
 
 /* Depthwise steps, and those that multiply both bytes of 16-bit inputs. */

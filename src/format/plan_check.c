@@ -10,6 +10,7 @@
 #include "base/compiler.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "kernels/round_f32.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ static const OpRule rules[EFF_N_STEP_OPS] = {
     [EFF_STEP_GATE] = {{S16, VECTOR}, {NONE, S16}, SAME, USES_POST_SHIFT},
     [EFF_STEP_PW_F32] = {{S16, S16 | NONE}, {U8 | NONE, S16 | NONE}, CHANNELS, USES_EPILOGUE | USES_FACT},
     [EFF_STEP_DW_F32] = {{S16, NONE}, {U8 | NONE, S16 | NONE}, WINDOW, USES_WINDOW | USES_EPILOGUE | USES_FACT},
+    [EFF_STEP_F32_ROUND] = {{F32, NONE}, {F32, NONE}, SAME, USES_FACT},
 };
 
 /* Elements that a slot of a step must have; 0 for none. SIGMOID and the bias of F32_CONV may be left out. */
@@ -100,6 +102,8 @@ static uint64_t slot_elements(const EffPlan *plan, const EffPlanStep *s, EffData
     case EFF_DATA_FWGT:
         if (real)
             return s->op == EFF_STEP_DW_F32 ? out * taps : out * in;
+        if (s->op == EFF_STEP_F32_ROUND)
+            return EFF_ROUND_ROWS * out;
         return s->op == EFF_STEP_F32_CONV ? out * taps * (in / (uint64_t)s->groups) : 0;
     case EFF_N_DATA_SLOTS: break;
     }
@@ -296,8 +300,9 @@ static EffStatus check_fields(const EffPlan *plan, const EffPlanStep *s)
         return eff_fail(EFF_ERR_FORMAT, "%d-bit weights; 8 or 16 is valid", s->wgt_bits);
     if (s->frac_bits < 0 || s->frac_bits > 7)
         return eff_fail(EFF_ERR_FORMAT, "%d more fraction bits; 0..7 is valid", s->frac_bits);
-    if (s->fact < EFF_ACTIVATION_NONE || s->fact > EFF_ACTIVATION_SIGMOID)
-        return eff_fail(EFF_ERR_FORMAT, "activation %d is unknown", s->fact);
+    const bool rounds = s->op == EFF_STEP_F32_ROUND;
+    if (s->fact < 0 || s->fact > (rounds ? (int)EFF_ROUNDING_EVEN : (int)EFF_ACTIVATION_SIGMOID))
+        return eff_fail(EFF_ERR_FORMAT, "%s %d is unknown", rounds ? "rounding" : "activation", s->fact);
     const bool depthwise = s->groups == s->in_ch && s->groups == s->out_ch;
     if (s->groups != 1 && !depthwise)
         return eff_fail(EFF_ERR_FORMAT, "%d groups for %d to %d channels; dense or depthwise is valid", s->groups,
@@ -336,8 +341,10 @@ static bool shapes_ok(const EffPlan *plan, const EffPlanStep *s)
         return false;
     if (s->in[1] != EFF_PLAN_NONE) {
         const EffPlanTensor *other = &plan->tensors[s->in[1]];
-        const bool gate = s->op == EFF_STEP_QUANT || s->op == EFF_STEP_GATE || s->op == EFF_STEP_F32_MUL;
-        if (gate ? other->h != 1 || other->w != 1 || other->c != out->c : !same_shape(other, out))
+        const bool float_mul = s->op == EFF_STEP_F32_MUL;
+        const bool gates = s->op == EFF_STEP_QUANT || s->op == EFF_STEP_GATE || float_mul;
+        const bool gate_ok = gates && other->h == 1 && other->w == 1 && other->c == out->c;
+        if (!gate_ok && ((gates && !float_mul) || !same_shape(other, out)))
             return false;
     }
     switch (rules[s->op].shape) {
@@ -365,7 +372,9 @@ static EffStatus check_data(const EffPlan *plan, const EffPlanStep *s)
                             slot_names[slot], (unsigned long long)d->n_bytes, (unsigned long long)d->offset,
                             (unsigned long long)need, (unsigned long long)plan->data_bytes);
         if (slot >= EFF_DATA_SCALE) {
-            const EffStatus st = check_floats(plan, d->offset, need / sizeof(float), false, slot_names[slot]);
+            EffStatus st = check_floats(plan, d->offset, need / sizeof(float), false, slot_names[slot]);
+            if (st == EFF_OK && s->op == EFF_STEP_F32_ROUND && slot == EFF_DATA_FWGT) /* what it divides by */
+                st = check_floats(plan, d->offset, (uint64_t)s->out_ch, true, slot_names[slot]);
             if (st != EFF_OK)
                 return st;
         }

@@ -40,7 +40,7 @@ EFF_PRINTF(2, 3) static void put(Text *t, const char *fmt, ...)
 static const char *what(char *buffer, size_t n_bytes, const EffNode *n)
 {
     static const char *const acts[] = {"none", "ReLU", "ReLU6", "SiLU", "hard-swish", "sigmoid"};
-    static const char *const ops[] = {"Conv", "BatchNorm", "", "mean", "Add", "Mul", "Pad"};
+    static const char *const ops[] = {"Conv", "BatchNorm", "", "mean", "Add", "Mul", "Pad", "round"};
     const EffConv *c = &n->conv;
     if (n->op == EFF_OP_CONV)
         snprintf(buffer, n_bytes, "%s %dx%d s%d", eff_conv_is_depthwise(c) ? "depthwise" : "Conv", c->kernel_h,

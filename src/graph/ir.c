@@ -35,6 +35,7 @@ void eff_node_free_params(EffNode *node)
     eff_param_free(&node->bn.beta);
     eff_param_free(&node->bn.mean);
     eff_param_free(&node->bn.var);
+    eff_param_free(&node->round.table);
 }
 
 static void free_node(EffNode *node)

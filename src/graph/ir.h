@@ -12,6 +12,7 @@
 #include "effnet/base.h"
 #include "effnet/compile.h"
 #include "format/plan.h"
+#include "kernels/round_f32.h"
 
 #include <stdbool.h>
 
@@ -21,8 +22,9 @@ typedef enum EffOp {
     EFF_OP_ACT,            /* in[0] */
     EFF_OP_GLOBAL_AVGPOOL, /* in[0] -> [1][1][c] */
     EFF_OP_ADD,            /* in[0] + in[1], equal shapes */
-    EFF_OP_MUL,            /* in[0] * in[1], in[1] is [1][1][c] */
-    EFF_OP_PAD             /* in[0] with the pads of `conv` around it, zeros; until fold_pad, nothing runs it */
+    EFF_OP_MUL,  /* in[0] * in[1], in[1] is [1][1][c]; in models that are quantized already equal shapes too */
+    EFF_OP_PAD,  /* in[0] with the pads of `conv` around it, zeros; until fold_pad, nothing runs it */
+    EFF_OP_ROUND /* in[0] by `round`: of models that are quantized already; only the float executors run it */
 } EffOp;
 
 typedef struct EffShape {
@@ -50,6 +52,13 @@ typedef struct EffBatchNorm {
     EffParam gamma, beta, mean, var; /* [c] each */
 } EffBatchNorm;
 
+/* y = (r(clamp(x / div, low, high)) + add) * mul, in float, each operation rounded: QuantizeLinear and
+ * DequantizeLinear, and what stands between them. */
+typedef struct EffRound {
+    EffRounding how; /* r */
+    EffParam table;  /* [EFF_ROUND_ROWS][c] */
+} EffRound;
+
 typedef struct EffNode {
     char *name;
     char *module; /* NULL where there are no parameters */
@@ -60,6 +69,7 @@ typedef struct EffNode {
     EffConv conv;
     EffBatchNorm bn;
     EffActivation act;
+    EffRound round;
 } EffNode;
 
 typedef struct EffValue {
@@ -99,6 +109,13 @@ void eff_param_free(EffParam *p);
 /* All parameters of a node, which stays. */
 void eff_node_free_params(EffNode *node);
 
+/* A table that changes nothing, for c channels. @return EFF_OK (eff_node_free_params), EFF_ERR_NOMEM. */
+EffStatus eff_round_init(EffRound *r, EffRounding how, int c);
+static inline float *eff_round_row(const EffRound *r, EffRoundRow row)
+{
+    return r->table.data + (size_t)row * (r->table.n / EFF_ROUND_ROWS);
+}
+
 /* Copy n strings; eff_labels_free() frees them, and takes NULL too. */
 EffStatus eff_labels_copy(char ***out, const char *const *labels, size_t n);
 void eff_labels_free(char **labels, size_t n);
@@ -124,6 +141,12 @@ EffStatus eff_pass_fold_pad(EffGraph *g);
 EffStatus eff_pass_absorb_input(EffGraph *g); /* changes the preprocessing instead */
 EffStatus eff_pass_fold_batchnorm(EffGraph *g);
 EffStatus eff_pass_fold_affine(EffGraph *g);
+/* Of models that are quantized already. */
+EffStatus eff_pass_join_pairs(EffGraph *g);
+EffStatus eff_pass_keep_affine(EffGraph *g);
+/* Not one of eff_graph_optimize(), and it changes the output: floats are no longer rounded. *n counts pairs. */
+EffStatus eff_pass_drop_pairs(EffGraph *g, int *n);
+bool eff_graph_rounds(const EffGraph *g); /* whether there is an EFF_OP_ROUND */
 /* Not one of eff_graph_optimize(): see eff_graph_drop_constant_channels(). After the others; shapes are known. */
 EffStatus eff_pass_drop_constant_channels(EffGraph *g);
 

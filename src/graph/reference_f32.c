@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "kernels/layer_f32.h"
+#include "kernels/round_f32.h"
 #include "kernels/table.h"
 
 #include <string.h>
@@ -18,8 +19,10 @@ typedef struct Step {
     EffShape in, out;
     size_t src[2], dst; /* offsets into the arena, bytes */
     EffActivation act;
+    EffRounding how;
+    bool gates; /* MUL of a map and a number a channel */
     EffConvF32 conv;
-    float *wgt, *bias; /* what conv points to; bias NULL without */
+    float *wgt, *bias; /* what conv points to, bias NULL without; wgt is ROUND's table too */
 } Step;
 
 struct EffReference {
@@ -73,6 +76,16 @@ static EffStatus prepare_conv(EffReference *r, Step *s, const EffNode *node)
         return eff_fail_nomem(c->bias.n * sizeof *s->bias, "biases");
     memcpy(s->bias, c->bias.data, c->bias.n * sizeof *s->bias);
     s->conv.bias = s->bias;
+    return EFF_OK;
+}
+
+static EffStatus prepare_round(Step *s, const EffNode *node)
+{
+    const EffParam *t = &node->round.table;
+    if ((s->wgt = eff_calloc(t->n, sizeof *s->wgt)) == NULL)
+        return eff_fail_nomem(t->n * sizeof *s->wgt, "scales");
+    memcpy(s->wgt, t->data, t->n * sizeof *s->wgt);
+    s->how = node->round.how;
     return EFF_OK;
 }
 
@@ -138,6 +151,10 @@ EffStatus eff_reference_create(EffReference **out, const EffGraph *g, const char
                           node->name);
         if (node->op == EFF_OP_CONV)
             st = prepare_conv(r, s, node);
+        if (node->op == EFF_OP_ROUND)
+            st = prepare_round(s, node);
+        if (node->op == EFF_OP_MUL)
+            s->gates = eff_shape_count(g->values[node->in[1]].shape) != eff_shape_count(s->out);
     }
     if (st == EFF_OK)
         st = plan_arena(r, g);
@@ -209,7 +226,13 @@ static void run_step(EffReferenceSession *session, const Step *s, float *dst, co
     case EFF_OP_GLOBAL_AVGPOOL: eff_mean_f32(k, dst, src, (size_t)s->in.h * (size_t)s->in.w, n_ch, pool); break;
     case EFF_OP_ACT: eff_act_f32(k, s->act, dst, src, n, pool); break;
     case EFF_OP_ADD: eff_add_f32(k, dst, src, src2, n, pool); break;
-    case EFF_OP_MUL: eff_gate_f32(k, dst, src, src2, n / n_ch, n_ch, pool); break;
+    case EFF_OP_MUL:
+        if (s->gates)
+            eff_gate_f32(k, dst, src, src2, n / n_ch, n_ch, pool);
+        else
+            eff_gate_f32(k, dst, src, src2, 1, n, pool);
+        break;
+    case EFF_OP_ROUND: eff_round_f32(s->how, dst, src, s->wgt, n / n_ch, n_ch, pool); break;
     case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break; /* refused by eff_reference_create() */
     }

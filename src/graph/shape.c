@@ -46,6 +46,12 @@ EffStatus eff_graph_infer_shapes(EffGraph *g)
             *out = a;
             break;
         case EFF_OP_ACT: *out = a; break;
+        case EFF_OP_ROUND:
+            if (node->round.table.n != EFF_ROUND_ROWS * (size_t)a.c)
+                st = eff_fail(EFF_ERR_FORMAT, "%s: rounds %zu channels, but its input has %d", node->name,
+                              node->round.table.n / EFF_ROUND_ROWS, a.c);
+            *out = a;
+            break;
         case EFF_OP_PAD:
             *out = (EffShape){.h = a.h + node->conv.pad_top + node->conv.pad_bottom,
                               .w = a.w + node->conv.pad_left + node->conv.pad_right,
@@ -55,7 +61,7 @@ EffStatus eff_graph_infer_shapes(EffGraph *g)
         case EFF_OP_ADD:
         case EFF_OP_MUL: {
             const EffShape b = g->values[node->in[1]].shape;
-            const bool fits = node->op == EFF_OP_ADD ? a.h == b.h && a.w == b.w : b.h == 1 && b.w == 1;
+            const bool fits = (a.h == b.h && a.w == b.w) || (node->op == EFF_OP_MUL && b.h == 1 && b.w == 1);
             if (!fits || a.c != b.c)
                 st = eff_fail(EFF_ERR_FORMAT, "%s: shapes %dx%dx%d and %dx%dx%d don't go together", node->name, a.h,
                               a.w, a.c, b.h, b.w, b.c);

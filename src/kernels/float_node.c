@@ -11,8 +11,8 @@ void eff_f32_from_s16(float *restrict dst, const int16_t *restrict src, size_t n
         dst[i] = (float)src[i];
 }
 
-void eff_round_f32(int32_t *restrict t, const float *restrict sums, const float *restrict scale, int channels,
-                   size_t n_pixels)
+void eff_s32_from_f32(int32_t *restrict t, const float *restrict sums, const float *restrict scale, int channels,
+                      size_t n_pixels)
 {
     /* Floats from 2^23 to 2^24 are integers: adding 1.5 * 2^23 rounds what is below 2^22. */
     const float whole = 12582912;

@@ -39,7 +39,7 @@ EffStatus eff_float_node_check(const float *wgt, const float *bias, const float 
 void eff_f32_from_s16(float *restrict dst, const int16_t *restrict src, size_t n);
 
 /* t of n_pixels. sums, t: [n_pixels][eff_ch_pad(channels)]; the padding of t becomes 0, that of the sums isn't read. */
-void eff_round_f32(int32_t *restrict t, const float *restrict sums, const float *restrict scale, int channels,
-                   size_t n_pixels);
+void eff_s32_from_f32(int32_t *restrict t, const float *restrict sums, const float *restrict scale, int channels,
+                      size_t n_pixels);
 
 #endif

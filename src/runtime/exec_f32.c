@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the float steps: kernels/layer_f32.h does the work. */
 #include "runtime/exec.h"
+#include "kernels/round_f32.h"
 
 #include <assert.h>
 
@@ -49,7 +50,18 @@ void eff_exec_f32(EffRun *r)
         eff_mean_f32(k, r->dst[0], r->src[0], (size_t)r->in->h * (size_t)r->in->w, n_ch, pool);
         break;
     case EFF_STEP_F32_ADD: eff_add_f32(k, r->dst[0], r->src[0], r->src[1], n, pool); break;
-    case EFF_STEP_F32_MUL: eff_gate_f32(k, r->dst[0], r->src[0], r->src[1], n_pixels, n_ch, pool); break;
+    case EFF_STEP_F32_MUL: {
+        const EffPlanTensor *by = &r->session->model->plan.tensors[r->step->in[1]];
+        if (by->h == 1 && by->w == 1)
+            eff_gate_f32(k, r->dst[0], r->src[0], r->src[1], n_pixels, n_ch, pool);
+        else
+            eff_gate_f32(k, r->dst[0], r->src[0], r->src[1], 1, n, pool);
+        break;
+    }
+    case EFF_STEP_F32_ROUND:
+        eff_round_f32((EffRounding)r->step->fact, r->dst[0], r->src[0],
+                      eff_plan_data(&r->session->model->plan, r->step, EFF_DATA_FWGT), n_pixels, n_ch, pool);
+        break;
     case EFF_STEP_F32_ACT: eff_act_f32(k, (EffActivation)r->step->fact, r->dst[0], r->src[0], n, pool); break;
     default: assert(!"an integer step"); break;
     }

@@ -18,7 +18,7 @@ static size_t pieces(const EffRun *r, size_t n, size_t unit)
 static void finish(const EffRun *r, float *sums, int32_t *t, size_t at, size_t n)
 {
     const size_t n_ch = eff_tensor_ch(r->to);
-    eff_round_f32(t, sums, r->layer->node.scale, r->to->c, n);
+    eff_s32_from_f32(t, sums, r->layer->node.scale, r->to->c, n);
     memset(sums, 0, n * n_ch * sizeof *sums);
     const EffJoinIo io = {.hi = t,
                           .lo = (const int32_t *)(const void *)sums,

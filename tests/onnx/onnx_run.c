@@ -2,12 +2,15 @@
 /*
  * What the importer makes of ONNX files, for the tests that compare it with others:
  *
- *     onnx_run net MODEL.onnx IN.f32 OUT.f32     a network on [size][size][3] floats; writes its logits
- *     onnx_run arch NAME SEED IN.f32 OUT.f32     a built network with random weights, without any ONNX: writes a
- * picture [size][size][3] as its input, and the logits onnx_run node FOLDER...                    ONNX node tests:
- * model.onnx, test_data_set_*: input_*.pb, output_*.pb
- *
- * For each folder a line comes out: "pass", "fail" or "skip", its name, and why.
+ *     onnx_run net MODEL.onnx IN.f32 OUT.f32
+ *         a network on [size][size][channels] floats x: writes its logits, and prints three means and three stds. The
+ *         model's own input is x * std + mean; it differs from x where the model normalizes its picture itself.
+ *     onnx_run arch NAME SEED IN.f32 OUT.f32
+ *         a built network with random weights, without any ONNX: writes a picture [size][size][3] as its input, and
+ *         the logits
+ *     onnx_run node FOLDER...
+ *         ONNX node tests: model.onnx, test_data_set_*: input_*.pb, output_*.pb. For each folder a line comes out:
+ *         "pass", "fail" or "skip", its name, and why.
  */
 #include "base/file.h"
 #include "base/mem.h"
@@ -26,7 +29,9 @@ static int run_net(char **argv)
     EffReference *r = NULL;
     EffReferenceSession *s = NULL;
     EffBytes in = {0};
-    EffStatus st = eff_onnx_open(&g, argv[0], NULL);
+    /* The preprocessing that changes nothing, so that what comes back is what the model does to its picture itself. */
+    static const EffPreprocess none = {.std = {1, 1, 1}, .crop = 1, .interpolation = EFF_INTERP_BICUBIC};
+    EffStatus st = eff_onnx_open(&g, argv[0], &(const EffOnnxOptions){.pre = &none});
     if (st == EFF_OK)
         st = eff_reference_create(&r, g, NULL);
     if (st == EFF_OK)
@@ -41,6 +46,10 @@ static int run_net(char **argv)
     if (out == NULL || in.size != eff_shape_count(g->values[g->input].shape) * sizeof(float))
         return 1;
     eff_reference_run(s, (const float *)(const void *)in.data, out);
+    for (int c = 0; c < 3; c++)
+        printf("%.9g ", (double)g->pre.mean[c]);
+    for (int c = 0; c < 3; c++)
+        printf("%.9g ", (double)g->pre.std[c]);
     st = eff_file_write_atomic(argv[2], out, (size_t)g->n_classes * sizeof *out);
     free(out);
     eff_free(in.data);

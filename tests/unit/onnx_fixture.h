@@ -246,7 +246,8 @@ static inline Proto onnx_of_graph(const EffGraph *g)
                 onnx_plain(&graph, n->act == EFF_ACTIVATION_SIGMOID ? "Sigmoid" : "Relu", n->name, a, NULL, out);
             }
             break;
-        case EFF_OP_PAD: abort();
+        case EFF_OP_PAD:
+        case EFF_OP_ROUND: abort();
         }
     }
     char last[16];

@@ -276,6 +276,70 @@ static void test_int16(void **state)
     }
 }
 
+/* ---- And back ---- */
+
+/* The same, of the file that is read as a network again; both float executors. */
+static double compare_imported(const EffModel *model, int opset, int n)
+{
+    EffBytes bytes;
+    EffOnnxSize size;
+    EffGraph *g = NULL;
+    EffCompiled *c = NULL;
+    EffModel *back = NULL;
+    EffSession *s = NULL, *again = NULL;
+    uint8_t *pixels = malloc(SIZE * SIZE * 3);
+    float wanted[CLASSES], got[CLASSES];
+    double worst = HUGE_VAL;
+    assert_non_null(pixels);
+    ok(eff_onnx_encode_plan(&bytes, &size, eff_model_plan(model), &(EffOnnxExport){.opset = opset}));
+    ok(eff_onnx_read(&g, bytes.data, bytes.size, "back.onnx",
+                     &(const EffOnnxOptions){.pre = &eff_model_plan(model)->pre}));
+    eff_free(bytes.data);
+    ok(eff_compile_float(&c, g));
+    ok(eff_compiled_model(&back, c, NULL));
+    ok(eff_session_create(&s, model, 1));
+    ok(eff_session_create(&again, back, 1));
+    for (int k = 0; k < n; k++) {
+        double signal = 0, noise = 1e-30;
+        draw(pixels, k);
+        eff_session_run(s, pixels, wanted);
+        eff_session_run(again, pixels, got);
+        for (int i = 0; i < CLASSES; i++) {
+            signal += (double)wanted[i] * (double)wanted[i];
+            noise += ((double)got[i] - (double)wanted[i]) * ((double)got[i] - (double)wanted[i]);
+        }
+        worst = fmin(worst, 10 * log10(signal / noise));
+    }
+    eff_session_destroy(s);
+    eff_session_destroy(again);
+    eff_model_close(back);
+    eff_compiled_free(c);
+    eff_graph_free(g);
+    free(pixels);
+    return worst;
+}
+
+static void test_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool wide;
+        int n;
+        double least_21, least_13;
+    } cases[] = {{"efficientnet-lite0", false, ALL, 110, 60},
+                 {NULL, false, SEEN, 35, 35},
+                 {"efficientnet-lite0", true, SEEN, 60, 60},
+                 {NULL, true, SEEN, 35, 35}};
+    for (size_t i = 0; i < EFF_COUNT(cases); i++) {
+        EffModel *m = quantized(cases[i].name, cases[i].wide ? "int16" : NULL);
+        const double at_21 = compare_imported(m, 21, cases[i].n), at_13 = compare_imported(m, 13, cases[i].n);
+        if (at_21 < cases[i].least_21 || at_13 < cases[i].least_13)
+            fail_msg("case %zu: %.1f dB at operator set 21, %.1f dB at 13", i, at_21, at_13);
+        eff_model_close(m);
+    }
+}
+
 /* ---- Structure ---- */
 
 static const EffOnnxNode *producer(const EffOnnxModel *m, int value)
@@ -429,6 +493,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact),     cmocka_unit_test(test_tables),  cmocka_unit_test(test_int16),
         cmocka_unit_test(test_structure), cmocka_unit_test(test_refused), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -385,14 +385,10 @@ static void allocation_failures_are_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kernels_equal_naive_loops),
-        cmocka_unit_test(activations_are_accurate),
-        cmocka_unit_test(random_weights_suit_other_pictures),
-        cmocka_unit_test(passes_keep_the_output),
-        cmocka_unit_test(bits_are_the_same_at_every_level),
-        cmocka_unit_test(a_network_without_weights_is_refused),
-        cmocka_unit_test(arena_blocks_do_not_overlap),
-        cmocka_unit_test(allocation_failures_are_clean),
+        cmocka_unit_test(kernels_equal_naive_loops),          cmocka_unit_test(activations_are_accurate),
+        cmocka_unit_test(random_weights_suit_other_pictures), cmocka_unit_test(passes_keep_the_output),
+        cmocka_unit_test(bits_are_the_same_at_every_level),   cmocka_unit_test(a_network_without_weights_is_refused),
+        cmocka_unit_test(arena_blocks_do_not_overlap),        cmocka_unit_test(allocation_failures_are_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

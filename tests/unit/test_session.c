@@ -522,11 +522,11 @@ static void sums_are_rounded_to_even(void **state)
     int32_t t[16];
     for (int i = 0; i < 16; i++)
         scale[i] = fabsf(sums[i]) > 1e30f ? 1e30f : 1;
-    eff_round_f32(t, sums, scale, 16, 1);
+    eff_s32_from_f32(t, sums, scale, 16, 1);
     assert_memory_equal(t, wanted, sizeof t);
     for (int i = 0; i < 16; i++)
         t[i] = 99;
-    eff_round_f32(t, sums, scale, 7, 1);
+    eff_s32_from_f32(t, sums, scale, 7, 1);
     for (int i = 7; i < 16; i++)
         assert_int_equal(t[i], 0);
 }

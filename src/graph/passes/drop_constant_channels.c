@@ -114,6 +114,7 @@ static void interval_of(Pass *p, const EffNode *n)
         case EFF_OP_ADD: out[c] = (Interval){a[c].low + b[c].low, a[c].high + b[c].high}; break;
         case EFF_OP_MUL: out[c] = mul(a[c], b[c]); break;
         case EFF_OP_PAD: out[c] = or_zero(a[c]); break;
+        case EFF_OP_ROUND:
         case EFF_OP_BATCHNORM: /* left over: nobody runs it, nothing is said of it */
         case EFF_OP_CONV: out[c] = (Interval){-INFINITY, INFINITY}; break;
         }
@@ -266,6 +267,8 @@ static EffStatus rewrite(Pass *p)
 
 EffStatus eff_pass_drop_constant_channels(EffGraph *g)
 {
+    if (eff_graph_rounds(g)) /* tables a channel, of models that are run as they are */
+        return EFF_OK;
     Pass p = {.g = g};
     const size_t n = (size_t)g->n_values;
     EffStatus st = EFF_OK;

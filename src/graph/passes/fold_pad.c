@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Zeros around a map become the padding of the convolutions that read it: TensorFlow's SAME, as exporters spell it. */
+/*
+ * Zeros around a map become the padding of the convolutions that read it: TensorFlow's SAME, as exporters spell it.
+ * Past a node that rounds and keeps 0, since quantizers put a pair behind each pad.
+ */
 #include "graph/ir.h"
 
 static bool all_readers_convolve(const EffGraph *g, int v)
@@ -13,8 +16,46 @@ static bool all_readers_convolve(const EffGraph *g, int v)
     return v != g->output;
 }
 
+static bool keeps_0(const EffNode *n)
+{
+    bool keeps = n->op == EFF_OP_ROUND;
+    for (size_t c = 0; keeps && c < n->round.table.n / EFF_ROUND_ROWS; c++)
+        keeps = eff_round_row(&n->round, EFF_ROUND_LOW)[c] <= 0 && eff_round_row(&n->round, EFF_ROUND_HIGH)[c] >= 0 &&
+                eff_round_row(&n->round, EFF_ROUND_ADD)[c] == 0;
+    return keeps;
+}
+
+/* The one node that reads v; -1. */
+static int only_reader(const EffGraph *g, int v)
+{
+    for (int i = 0; g->values[v].n_consumers == 1 && v != g->output && i < g->n_nodes; i++) {
+        if (g->nodes[i].in[0] == v)
+            return i;
+    }
+    return -1;
+}
+
+static void move_pads_behind_rounding(EffGraph *g)
+{
+    eff_graph_relink(g);
+    for (int i = 0; i < g->n_nodes; i++) {
+        const int m = g->nodes[i].op == EFF_OP_PAD ? only_reader(g, g->nodes[i].out) : -1;
+        if (m < 0 || !keeps_0(&g->nodes[m]))
+            continue;
+        EffNode pad = g->nodes[i], round = g->nodes[m];
+        const int last = round.out;
+        round.in[0] = pad.in[0];
+        round.out = pad.in[0] = pad.out;
+        pad.out = last;
+        g->values[round.out].shape = g->values[round.in[0]].shape;
+        g->nodes[i] = round;
+        g->nodes[m] = pad;
+    }
+}
+
 EffStatus eff_pass_fold_pad(EffGraph *g)
 {
+    move_pads_behind_rounding(g);
     for (int i = 0; i < g->n_nodes; i++) {
         const EffNode *pad = &g->nodes[i];
         if (pad->op != EFF_OP_PAD || !all_readers_convolve(g, pad->out))

@@ -146,20 +146,28 @@ static EffStatus set_labels(EffGraph *g, const EffOnnxModel *m)
 
 /* ---- What the executors can run ---- */
 
-static EffStatus check(const EffGraph *g)
+static EffStatus check(const EffGraph *g, bool drops_pairs)
 {
+    const bool rounds = eff_graph_rounds(g);
     for (int i = 0; i < g->n_nodes; i++) {
         const EffNode *n = &g->nodes[i];
-        const EffShape b = g->values[n->in[n->n_inputs - 1]].shape;
+        const EffShape a = g->values[n->in[0]].shape, b = g->values[n->in[n->n_inputs - 1]].shape;
         if (n->op == EFF_OP_BATCHNORM)
             return eff_fail(
                 EFF_ERR_UNSUPPORTED,
                 "%s: a BatchNorm, or a constant, that no convolution can take in; 'effnet check' lists all nodes",
                 n->name);
+        if (n->op == EFF_OP_ROUND && drops_pairs)
+            return eff_fail(
+                EFF_ERR_UNSUPPORTED,
+                "%s: rounds or clamps inside a model that is quantized already; quantize the float one that "
+                "it was made from",
+                n->name);
         if (n->op == EFF_OP_PAD)
             return eff_fail(EFF_ERR_UNSUPPORTED,
                             "%s: pads that no convolution follows; only those of one are supported", n->name);
-        if (n->op == EFF_OP_MUL && (b.h != 1 || b.w != 1))
+        const bool maps = n->op == EFF_OP_MUL && (b.h != 1 || b.w != 1);
+        if (maps && (!rounds || a.h != b.h || a.w != b.w))
             return eff_fail(EFF_ERR_UNSUPPORTED,
                             "%s: a product of two maps that is no activation; SiLU and hard-swish are recognized",
                             n->name);
@@ -184,10 +192,12 @@ static EffStatus import(EffGraph **out, const uint8_t *data, size_t size, const 
     if (st == EFF_OK)
         st = set_labels(g, &m);
     eff_onnx_model_free(&m);
+    if (st == EFF_OK && options->drop_pairs != NULL)
+        st = eff_pass_drop_pairs(g, options->drop_pairs);
     if (st == EFF_OK && !options->keep_spelling) {
         st = eff_graph_optimize(g);
         if (st == EFF_OK)
-            st = check(g);
+            st = check(g, options->drop_pairs != NULL);
         if (st == EFF_OK)
             st = eff_graph_infer_shapes(g);
     }

@@ -167,6 +167,32 @@ static EffStatus say_where(const EffOnnxLowerer *l, const EffOnnxNode *node, Eff
     return eff_fail_in(st, "%.200s (%.60s, opset %lld)", name, op, (long long)l->m->opset);
 }
 
+/* A last Softmax is left out, and so are the pairs that quantizers put behind it: the network ends before them. */
+static void cut_behind_softmax(EffOnnxModel *m)
+{
+    int v = m->output;
+    for (;;) {
+        const EffOnnxNode *last = m->values[v].producer >= 0 ? &m->nodes[m->values[v].producer] : NULL;
+        if (last != NULL && eff_onnx_is(last, "Softmax"))
+            m->output = v;
+        if (last == NULL || !(eff_onnx_is(last, "QuantizeLinear") || eff_onnx_is(last, "DequantizeLinear")) ||
+            m->values[v].n_consumers != 1 || eff_onnx_in(m, last, 0) < 0)
+            return;
+        v = eff_onnx_in(m, last, 0);
+    }
+}
+
+/* Whether values that may depend on the picture are quantized. */
+static bool quantizes(const EffOnnxModel *m, const bool *needed)
+{
+    for (int i = 0; i < m->n_nodes; i++) {
+        const int x = eff_onnx_in(m, &m->nodes[i], 0);
+        if (needed[i] && x >= 0 && !m->values[x].is_initializer && eff_onnx_is(&m->nodes[i], "QuantizeLinear"))
+            return true;
+    }
+    return false;
+}
+
 static EffStatus walk(EffOnnxLowerer *l, const EffOnnxLowerOptions *o, const bool *needed)
 {
     EffStatus first = EFF_OK;
@@ -275,11 +301,14 @@ EffStatus eff_onnx_lower(EffGraph **out, EffOnnxModel *m, const EffOnnxLowerOpti
         return eff_fail_nomem((size_t)m->n_values * sizeof *l.spots, "the model");
     for (int v = 0; v < m->n_values; v++)
         l.spots[v] = (EffOnnxSpot){-1, {-1, -1, -1}};
+    cut_behind_softmax(m);
     EffStatus st = begin(&l, options);
     if (st == EFF_OK)
         st = mark_needed(m, &needed);
-    if (st == EFF_OK)
+    if (st == EFF_OK) {
+        l.rounds = quantizes(m, needed);
         st = walk(&l, options, needed);
+    }
     if (st == EFF_OK)
         st = finish(&l);
     eff_free(needed);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -384,6 +385,95 @@ static bool max_with_zero_follows(const EffOnnxLowerer *l, const EffOnnxNode *no
     return false;
 }
 
+/* ---- Models that are quantized already ---- */
+
+/* Append `n`, an EFF_OP_ROUND that has its table, or free it after a failure. */
+static EffStatus append_round(EffOnnxLowerer *l, const EffOnnxNode *node, EffNode *n, int v, EffStatus st)
+{
+    const EffOnnxSpot s = l->spots[v];
+    if (st != EFF_OK) {
+        eff_node_free_params(n);
+        return st;
+    }
+    return append(l, node, n, l->g->values[s.value].shape, s.axis);
+}
+
+static EffNode round_of(const EffOnnxLowerer *l, int v)
+{
+    return (EffNode){.op = EFF_OP_ROUND, .n_inputs = 1, .in = {l->spots[v].value}};
+}
+
+static EffStatus lower_floor(EffOnnxLowerer *l, const EffOnnxNode *node)
+{
+    const int v = eff_onnx_in(l->m, node, 0);
+    EffNode n = round_of(l, v);
+    const EffStatus st = eff_round_init(&n.round, EFF_ROUNDING_FLOOR, l->g->values[n.in[0]].shape.c);
+    return append_round(l, node, &n, v, st);
+}
+
+/* Bounds a channel: either may be NULL. */
+static EffStatus lower_clamp(EffOnnxLowerer *l, const EffOnnxNode *node, int v, const EffOnnxTensor *low,
+                             const EffOnnxTensor *high)
+{
+    const EffOnnxTensor *x = &l->m->values[v].t, *y = &l->m->values[eff_onnx_out(l->m, node, 0)].t;
+    EffNode n = round_of(l, v);
+    const int n_ch = l->g->values[n.in[0]].shape.c;
+    if (y->n != x->n || y->rank != x->rank)
+        return eff_fail(EFF_ERR_UNSUPPORTED, "bounds that are larger than what depends on the picture");
+    EffStatus st = eff_round_init(&n.round, EFF_ROUNDING_NONE, n_ch);
+    for (int c = 0; c < n_ch && st == EFF_OK; c++) {
+        double a = -(double)FLT_MAX, b = (double)FLT_MAX;
+        if ((low != NULL && !per_channel(l, v, low, c, &a)) || (high != NULL && !per_channel(l, v, high, c, &b)))
+            st = eff_fail(EFF_ERR_UNSUPPORTED, "bounds that differ from pixel to pixel; one number a channel is fine");
+        else if (isnan(a) || isnan(b))
+            st = not_finite();
+        eff_round_row(&n.round, EFF_ROUND_LOW)[c] = (float)fmax(a, -(double)FLT_MAX);
+        eff_round_row(&n.round, EFF_ROUND_HIGH)[c] = (float)fmin(b, (double)FLT_MAX);
+    }
+    return append_round(l, node, &n, v, st);
+}
+
+/* QuantizeLinear: integers, as floats. DequantizeLinear: (q - zero) * scale. */
+static EffStatus lower_quantize(EffOnnxLowerer *l, const EffOnnxNode *node, bool back)
+{
+    static const double least[] = {
+        [EFF_ONNX_UINT8] = 0, [EFF_ONNX_INT8] = INT8_MIN, [EFF_ONNX_UINT16] = 0, [EFF_ONNX_INT16] = INT16_MIN};
+    static const double most[] = {[EFF_ONNX_UINT8] = UINT8_MAX,
+                                  [EFF_ONNX_INT8] = INT8_MAX,
+                                  [EFF_ONNX_UINT16] = UINT16_MAX,
+                                  [EFF_ONNX_INT16] = INT16_MAX};
+    const int v = eff_onnx_in(l->m, node, 0), channel = l->spots[v].axis[2];
+    const EffOnnxTensor *x = tensor(l, node, 0), *scale = tensor(l, node, 1), *zero = tensor(l, node, 2);
+    const EffOnnxType type = back ? x->type : l->m->values[eff_onnx_out(l->m, node, 0)].t.type;
+    EffNode n = round_of(l, v);
+    const int n_ch = l->g->values[n.in[0]].shape.c;
+    int axis = -1;
+    if (scale->data == NULL || (zero != NULL && zero->data == NULL))
+        return eff_fail(EFF_ERR_UNSUPPORTED, "scales that depend on the picture; quantize the model statically");
+    if (type < EFF_ONNX_UINT8 || type > EFF_ONNX_INT16)
+        return eff_fail(EFF_ERR_UNSUPPORTED, "%s activations; 8 and 16 bits are", eff_onnx_type_name((int)type));
+    if (scale->n != 1 && (!eff_onnx_axis(eff_onnx_int(node, "axis", 1), x->rank, &axis) ||
+                          (n_ch > 1 && axis != channel) || scale->n != (size_t)n_ch))
+        return eff_fail(EFF_ERR_UNSUPPORTED, "scales along another axis than the channels");
+    EffStatus st = eff_round_init(&n.round, back ? EFF_ROUNDING_NONE : EFF_ROUNDING_EVEN, n_ch);
+    for (int c = 0; c < n_ch && st == EFF_OK; c++) {
+        const size_t at = scale->n == 1 ? 0 : (size_t)c;
+        const double z = zero != NULL ? (double)eff_onnx_get_int(zero, at) : 0;
+        const float step = (float)eff_onnx_get(scale, at);
+        if (!(step > 0) || !isfinite(step))
+            st = eff_fail(EFF_ERR_FORMAT, "a scale of %g; positive ones are valid", (double)step);
+        eff_round_row(&n.round, back ? EFF_ROUND_MUL : EFF_ROUND_DIV)[c] = step;
+        eff_round_row(&n.round, EFF_ROUND_ADD)[c] = (float)(back ? -z : z);
+        if (!back) {
+            eff_round_row(&n.round, EFF_ROUND_LOW)[c] = (float)(least[type] - z);
+            eff_round_row(&n.round, EFF_ROUND_HIGH)[c] = (float)(most[type] - z);
+        }
+    }
+    return append_round(l, node, &n, v, st);
+}
+
+/* ---- Ranges ---- */
+
 static EffStatus lower_range(EffOnnxLowerer *l, const EffOnnxNode *node, int v, double low, double high)
 {
     const EffGraph *g = l->g;
@@ -408,6 +498,11 @@ static EffStatus lower_clip(EffOnnxLowerer *l, const EffOnnxNode *node)
         if (t != NULL)
             bound[i] = eff_onnx_get(t, 0);
     }
+    if (l->rounds && !(bound[0] == 0 && (bound[1] == 6 || bound[1] > (double)FLT_MAX))) {
+        const EffOnnxTensor *low = tensor(l, node, 1), *high = tensor(l, node, 2);
+        if (low != NULL || high != NULL)
+            return lower_clamp(l, node, eff_onnx_in(l->m, node, 0), low, high);
+    }
     return lower_range(l, node, eff_onnx_in(l->m, node, 0), bound[0], bound[1]);
 }
 
@@ -416,6 +511,8 @@ static EffStatus lower_bound(EffOnnxLowerer *l, const EffOnnxNode *node, bool up
 {
     const int which = source(l, node, 0) >= 0 ? 0 : 1;
     const EffOnnxTensor *t = tensor(l, node, !which);
+    if (l->rounds && node->n_inputs == 2 && source(l, node, which) >= 0 && t->data != NULL)
+        return lower_clamp(l, node, eff_onnx_in(l->m, node, which), upper ? NULL : t, upper ? t : NULL);
     if (node->n_inputs != 2 || source(l, node, which) < 0 || t->data == NULL || t->n != 1)
         return eff_fail(EFF_ERR_UNSUPPORTED, "of other than a value and a number");
     const double v = eff_onnx_get(t, 0);
@@ -579,6 +676,8 @@ EffStatus eff_onnx_lower_op(EffOnnxLowerer *l, const EffOnnxNode *node)
     if (eff_onnx_is(node, "HardSwish"))
         return lower_act(l, node, x, EFF_ACTIVATION_HSWISH);
     if (eff_onnx_is(node, "QuantizeLinear") || eff_onnx_is(node, "DequantizeLinear"))
-        return eff_fail(EFF_ERR_UNSUPPORTED, "the model is quantized already; give the float one that it was made from");
+        return lower_quantize(l, node, eff_onnx_is(node, "DequantizeLinear"));
+    if (eff_onnx_is(node, "Floor") && l->rounds)
+        return lower_floor(l, node);
     return eff_fail(EFF_ERR_UNSUPPORTED, "on what depends on the picture; doc/onnx.md lists what is supported there");
 }

@@ -18,6 +18,7 @@ typedef struct EffOnnxLowerer {
     EffGraph *g;
     EffOnnxSpot *spots; /* [m->n_values] */
     EffOnnxBudget budget;
+    bool rounds; /* quantized already: what ends up between integers is kept as it is */
 } EffOnnxLowerer;
 
 /* Whether the axes of value v are these. */
