@@ -43,6 +43,13 @@ static inline size_t eff_run_threads(const EffRun *r)
     return (size_t)eff_pool_size(r->session->pool);
 }
 
+/* Items a piece, so that n items are EFF_PIECES a thread, a multiple of `unit` each. */
+static inline size_t eff_run_pieces(const EffRun *r, size_t n, size_t unit)
+{
+    const size_t n_pieces = EFF_PIECES * eff_run_threads(r), each = (n + n_pieces - 1) / n_pieces;
+    return (each + unit - 1) / unit * unit;
+}
+
 static inline size_t eff_tensor_ch(const EffPlanTensor *t)
 {
     return (size_t)eff_ch_pad(t->c);
@@ -84,6 +91,10 @@ size_t eff_pw_grain(const EffRun *r, size_t n_pixels);
  * @param u8, s16  its outputs from pixel `begin` on, or NULL.
  */
 void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s16, size_t begin, size_t end);
+
+/* 16-bit inputs: pixels a piece, and pixels [at, at + n) of the outputs from the sums of both bytes, [n][channels]. */
+size_t eff_wide_grain(const EffRun *r, size_t n_pixels);
+void eff_join_pixels(const EffRun *r, const EffEpilogue *e, const int32_t *hi, const int32_t *lo, size_t at, size_t n);
 
 /* A PW step on whole tensors, r->src and r->dst. */
 void eff_run_pw(EffRun *r);

@@ -8,25 +8,13 @@
 
 #include <string.h>
 
-static size_t pieces(const EffRun *r, size_t n, size_t unit)
-{
-    const size_t n_pieces = EFF_PIECES * eff_run_threads(r), each = (n + n_pieces - 1) / n_pieces;
-    return (each + unit - 1) / unit * unit;
-}
-
 /* Pixels [at, at + n) of the output from their sums, whose memory is used up. t: [n][channels], scratch. */
 static void finish(const EffRun *r, float *sums, int32_t *t, size_t at, size_t n)
 {
     const size_t n_ch = eff_tensor_ch(r->to);
     eff_s32_from_f32(t, sums, r->layer->node.scale, r->to->c, n);
     memset(sums, 0, n * n_ch * sizeof *sums);
-    const EffJoinIo io = {.hi = t,
-                          .lo = (const int32_t *)(const void *)sums,
-                          .dst_u8 = r->dst[0] ? (uint8_t *)r->dst[0] + at * n_ch : NULL,
-                          .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at * n_ch : NULL,
-                          .residual = r->src[1] ? (const int16_t *)r->src[1] + at * n_ch : NULL,
-                          .n_pixels = n};
-    eff_run_kernels(r)->pw_u8s8.join(&r->layer->node.epi, r->to->c, &io);
+    eff_join_pixels(r, &r->layer->node.epi, t, (const int32_t *)(const void *)sums, at, n);
 }
 
 static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
@@ -91,11 +79,11 @@ void eff_exec_node(EffRun *r)
 {
     EffPool *pool = r->session->pool;
     if (r->step->op == EFF_STEP_PW_F32) {
-        const size_t n = eff_tensor_pixels(r->to), whole = EFF_WIDE_TILE;
-        eff_pool_run(pool, n, pieces(r, n, n < whole * EFF_PIECES ? whole / 4 : whole), pw_pixels, r);
+        const size_t n = eff_tensor_pixels(r->to);
+        eff_pool_run(pool, n, eff_wide_grain(r, n), pw_pixels, r);
     } else {
         const size_t n_in = (size_t)r->in->h, n_out = (size_t)r->to->h;
-        eff_pool_run(pool, n_in, pieces(r, n_in, 1), dw_input, r);
-        eff_pool_run(pool, n_out, pieces(r, n_out, 1), dw_rows, r);
+        eff_pool_run(pool, n_in, eff_run_pieces(r, n_in, 1), dw_input, r);
+        eff_pool_run(pool, n_out, eff_run_pieces(r, n_out, 1), dw_rows, r);
     }
 }

@@ -5,22 +5,13 @@
  */
 #include "runtime/exec.h"
 
-#include <assert.h>
-
-/* Pieces of n items for all threads, of a multiple of `unit` each. */
-static size_t pieces(const EffRun *r, size_t n, size_t unit)
+/* Pixels that a thread splits, or turns into floats, at a time; fewer where there are few. */
+size_t eff_wide_grain(const EffRun *r, size_t n)
 {
-    const size_t n_pieces = EFF_PIECES * eff_run_threads(r), each = (n + n_pieces - 1) / n_pieces;
-    return (each + unit - 1) / unit * unit;
+    return eff_run_pieces(r, n, n < EFF_WIDE_TILE * EFF_PIECES ? EFF_WIDE_TILE / 4 : EFF_WIDE_TILE);
 }
 
-static const EffEpilogue *epilogue(const EffRun *r)
-{
-    return r->step->op == EFF_STEP_DW16 ? &r->layer->dw.epi : &r->layer->pw.epi;
-}
-
-/* Pixels [at, at + n) of the output, from the sums of both bytes. */
-static void join(const EffRun *r, const int32_t *hi, const int32_t *lo, size_t at, size_t n)
+void eff_join_pixels(const EffRun *r, const EffEpilogue *e, const int32_t *hi, const int32_t *lo, size_t at, size_t n)
 {
     const size_t n_ch = eff_tensor_ch(r->to);
     const EffJoinIo io = {.hi = hi,
@@ -29,7 +20,7 @@ static void join(const EffRun *r, const int32_t *hi, const int32_t *lo, size_t a
                           .dst_s16 = r->dst[1] ? (int16_t *)r->dst[1] + at * n_ch : NULL,
                           .residual = r->src[1] ? (const int16_t *)r->src[1] + at * n_ch : NULL,
                           .n_pixels = n};
-    eff_run_kernels(r)->pw_u8s8.join(epilogue(r), r->to->c, &io);
+    eff_run_kernels(r)->pw_u8s8.join(e, r->to->c, &io);
 }
 
 /* ---- Pointwise ---- */
@@ -45,7 +36,7 @@ static void pw_tile(const EffRun *r, size_t at, size_t n, uint8_t *scratch)
     io.src = lo;
     io.dst_s32 = lo_sums;
     eff_run_kernels(r)->pw_u8s8.run(&r->layer->raw.pw, &io);
-    join(r, hi_sums, lo_sums, at, n);
+    eff_join_pixels(r, &r->layer->pw.epi, hi_sums, lo_sums, at, n);
 }
 
 static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
@@ -95,7 +86,7 @@ static void dw_rows(void *ctx, size_t begin, size_t end, int worker)
                                 .ch_end = (int)n_ch};
             eff_run_kernels(r)->dw_u8s8.run(&r->layer->raw.dw, &io);
         }
-        join(r, sums, sums + rows * cols * n_ch, row * cols, n * cols);
+        eff_join_pixels(r, &r->layer->dw.epi, sums, sums + rows * cols * n_ch, row * cols, n * cols);
     }
 }
 
@@ -115,14 +106,13 @@ void eff_exec_wide(EffRun *r)
     EffPool *pool = r->session->pool;
     const size_t n = eff_tensor_pixels(r->to);
     if (r->step->op == EFF_STEP_PW16) {
-        eff_pool_run(pool, n, pieces(r, n, n < EFF_WIDE_TILE * EFF_PIECES ? EFF_WIDE_TILE / 4 : EFF_WIDE_TILE),
-                     pw_pixels, r);
+        eff_pool_run(pool, n, eff_wide_grain(r, n), pw_pixels, r);
     } else if (r->step->op == EFF_STEP_DW16) {
         const size_t n_quads = (size_t)r->layer->quads.n_quads, rows = (size_t)eff_dw_rows_a_quad(&r->layer->dw);
         const size_t n_items = ((size_t)r->to->h + rows - 1) / rows;
-        eff_pool_run(pool, n_quads, pieces(r, n_quads, 1), dw_split, r);
-        eff_pool_run(pool, n_items, pieces(r, n_items, 1), dw_rows, r);
+        eff_pool_run(pool, n_quads, eff_run_pieces(r, n_quads, 1), dw_split, r);
+        eff_pool_run(pool, n_items, eff_run_pieces(r, n_items, 1), dw_rows, r);
     } else {
-        eff_pool_run(pool, n, pieces(r, n, 1), gate_pixels, r);
+        eff_pool_run(pool, n, eff_run_pieces(r, n, 1), gate_pixels, r);
     }
 }
