@@ -212,6 +212,21 @@ static inline void fx_end(Fixture *f, int output)
     (void)st;
 }
 
+/* The classifier, which ends a plan. */
+static inline void fx_head(Fixture *f, int features, int wgt_bits, float scale)
+{
+    enum { NONE = EFF_PLAN_NONE };
+    const int n_classes = f->plan.n_classes;
+    const int logits = fx_tensor(f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, n_classes);
+    EffPlanStep s = fx_step(f, EFF_STEP_HEAD, features, NONE, logits, NONE);
+    s.wgt_bits = wgt_bits;
+    fx_weights(f, &s, s.in_ch, 1, 1, 0);
+    fx_fill_f32(f, &s, EFF_DATA_SCALE, (size_t)n_classes, scale);
+    fx_fill_f32(f, &s, EFF_DATA_FBIAS, (size_t)n_classes, 1);
+    fx_add(f, &s);
+    fx_end(f, logits);
+}
+
 /* stem -> quads -> dw -> pw -> pw residual -> quads step -> dw -> expand quads -> dw SiLU + SE -> pw -> head */
 static inline void fx_int8(EffPlan *out, uint64_t seed)
 {
@@ -328,14 +343,7 @@ static inline void fx_int8(EffPlan *out, uint64_t seed)
     s = fx_step(&f, EFF_STEP_POOL, last, NONE, NONE, features);
     fx_add(&f, &s);
 
-    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
-    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
-    fx_weights(&f, &s, 70, 1, 1, 0);
-    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-6f);
-    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
-    fx_add(&f, &s);
-
-    fx_end(&f, logits);
+    fx_head(&f, features, 8, 1e-6f);
     *out = f.plan;
 }
 
@@ -371,15 +379,7 @@ static inline void fx_wide(EffPlan *out, uint64_t seed)
     s.frac_bits = 1;
     fx_add(&f, &s);
 
-    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
-    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
-    s.wgt_bits = 16;
-    fx_weights(&f, &s, 200, 1, 1, 0);
-    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-7f);
-    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
-    fx_add(&f, &s);
-
-    fx_end(&f, logits);
+    fx_head(&f, features, 16, 1e-7f);
     *out = f.plan;
 }
 
@@ -516,15 +516,7 @@ static inline void fx_blocks_of(EffPlan *out, uint64_t seed, int size)
     s = fx_step(&f, EFF_STEP_POOL, map, NONE, NONE, features);
     s.frac_bits = 7;
     fx_add(&f, &s);
-    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
-    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
-    s.wgt_bits = 16;
-    fx_weights(&f, &s, 200, 1, 1, 0);
-    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-7f);
-    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
-    fx_add(&f, &s);
-
-    fx_end(&f, logits);
+    fx_head(&f, features, 16, 1e-7f);
     *out = f.plan;
 }
 
@@ -628,14 +620,7 @@ static inline void fx_wide_of(EffPlan *out, uint64_t seed, const char *name, Eff
     s.frac_bits = 7;
     fx_add(&f, &s);
 
-    const int logits = fx_tensor(&f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, 1, 1, CLASSES);
-    s = fx_step(&f, EFF_STEP_HEAD, features, NONE, logits, NONE);
-    fx_weights(&f, &s, 70, 1, 1, 0);
-    fx_fill_f32(&f, &s, EFF_DATA_SCALE, CLASSES, 1e-6f);
-    fx_fill_f32(&f, &s, EFF_DATA_FBIAS, CLASSES, 1);
-    fx_add(&f, &s);
-
-    fx_end(&f, logits);
+    fx_head(&f, features, 8, 1e-6f);
     *out = f.plan;
 }
 
