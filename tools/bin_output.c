@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where commands that make a .bin write it, and how. */
 #include "bin_output.h"
+#include "model.h"
 
 #include "base/file.h"
 #include "base/status.h"
@@ -24,7 +25,7 @@ char *bin_output_path(const Args *a, const char *spec, bool int8)
         cli_usage(a, "%s: the folder to write it into does not exist; create it first", out);
         return NULL;
     }
-    const EffHubModel *hub = spec != NULL ? eff_hub_find(spec) : eff_hub_model(0);
+    const EffHubModel *hub = spec != NULL ? model_published(spec) : eff_hub_model(0);
     if (hub == NULL || !int8)
         cli_usage(a, "name the file to write: -o model.bin");
     else if (eff_hub_int8_path(&path, hub) != EFF_OK)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* effnet pull: published weights into the cache. */
 #include "commands.h"
+#include "model.h"
 #include "output.h"
 
 #include "base/suggest.h"
@@ -42,7 +43,7 @@ static ExitCode run(const Args *a)
         return list(a);
     if (a->n_words != 1)
         return cli_usage(a, "name one model, or use --list");
-    const EffHubModel *model = eff_hub_find(a->words[0]);
+    const EffHubModel *model = model_published(a->words[0]);
     if (model == NULL) {
         const EffHubModel *known;
         const char *names[16];

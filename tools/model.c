@@ -152,12 +152,21 @@ static ExitCode find_file(const Args *a, const char *spec, ModelSpec *out)
     return apply_options(a, &out->arch);
 }
 
+const EffHubModel *model_published(const char *name)
+{
+    EffArch arch;
+    const EffHubModel *hub = eff_hub_find(name);
+    return hub == NULL && eff_arch_find(&arch, name) == EFF_OK ? eff_hub_find(arch.name) : hub;
+}
+
 ExitCode model_find(const Args *a, const char *spec, ModelSpec *out)
 {
     *out = (ModelSpec){0};
     const EffHubModel *hub = spec == NULL ? eff_hub_model(0) : eff_hub_find(spec);
     if (hub == NULL && (has_weights_ending(spec) || eff_is_file(spec)))
         return find_file(a, spec, out);
+    if (hub == NULL)
+        hub = model_published(spec);
     const char *arch = cli_value(a, "arch") != NULL ? cli_value(a, "arch") : hub != NULL ? hub->arch : spec;
     if (spec == NULL && !has_flag(a, "float") && eff_hub_int8_path(&out->file, hub) == EFF_OK) {
         out->is_bin = eff_is_file(out->file);

@@ -42,6 +42,9 @@ typedef struct ModelSpec {
     bool for_int8; /* model_load_graph() leaves out the pairs of an ONNX model that is quantized already, and says so */
 } ModelSpec;
 
+/* The published model of a name, in any spelling that architectures have (lite0, efficientnet_lite0), or NULL. */
+const EffHubModel *model_published(const char *name);
+
 /*
  * Find out what `spec` means. NULL is the default model: the int8 one in the cache, or the float one with --float or
  * where there is no int8 one yet. Prints what is wrong and returns an exit code.

@@ -143,7 +143,7 @@ static ExitCode choose_file(const Args *a, char **out, const EffArch *arch, cons
                             const char *given)
 {
     const char *wanted = text_of(origin, "weights_sha256");
-    const EffHubModel *hub = given != NULL ? eff_hub_find(given) : NULL;
+    const EffHubModel *hub = given != NULL && !eff_is_file(given) ? model_published(given) : NULL;
     if (hub != NULL) {
         const EffStatus st = eff_hub_path(out, hub);
         if (st != EFF_OK)
