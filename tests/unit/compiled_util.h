@@ -43,15 +43,17 @@ static inline double sqnr_of(const EffCompiled *c, const char *node)
 /* A table with the type of one convolution edited as a user would; free(). */
 static inline char *with_type(const char *table, const char *node, const char *word)
 {
-    char *text = malloc(strlen(table) + 8), start[128];
-    assert_non_null(text);
+    const size_t n_bytes = strlen(table) + strlen(word) + 1;
+    char *text = malloc(n_bytes), start[128];
+    if (text == NULL)
+        abort();
     snprintf(start, sizeof start, "\n%s ", node);
     const char *line = strstr(table, start);
     assert_non_null(line);
     const char *type = line + strlen(start);
     type += strspn(type, " ");
     const char *rest = strchr(type, ' ');
-    sprintf(text, "%.*s%s%s", (int)(type - table), table, word, rest);
+    snprintf(text, n_bytes, "%.*s%s%s", (int)(type - table), table, word, rest);
     return text;
 }
 
