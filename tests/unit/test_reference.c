@@ -227,7 +227,12 @@ static void random_weights_suit_other_pictures(void **state)
 {
     (void)state;
     enum { SIZE = 160, CLASSES = 10, PICTURES = 3 };
-    EffGraph *g = random_network("efficientnet-b0", SIZE, CLASSES);
+    EffArch arch;
+    EffGraph *g = NULL;
+    assert_int_equal(eff_arch_find(&arch, "efficientnet-b0"), EFF_OK);
+    arch.pre.size = SIZE;
+    arch.n_classes = CLASSES;
+    assert_int_equal(eff_graph_build(&g, &arch), EFF_OK);
     assert_int_equal(eff_graph_randomize(g, 1), EFF_OK);
     bool *is_norm = calloc((size_t)g->n_nodes, sizeof *is_norm);
     uint8_t *pixels = malloc((size_t)SIZE * SIZE * 3);
