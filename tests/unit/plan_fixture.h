@@ -126,6 +126,20 @@ static inline void fx_act(Fixture *f, EffPlanStep *s, EffActKind kind)
     s->act_g_shift = act.g_shift;
 }
 
+/* Multipliers, tops and zero points of a layer's epilogue. */
+static inline void fx_multipliers(Fixture *f, EffPlanStep *s)
+{
+    const bool clamp = s->out_kind == EFF_OUT_U8_CLAMP, to_u8 = s->out[0] != EFF_PLAN_NONE;
+    const int n = s->out_ch;
+    fx_fill16(f, s, EFF_DATA_MULT, n, clamp ? 400 : 16384, clamp ? 800 : 32767);
+    if (clamp)
+        fx_fill16(f, s, EFF_DATA_TOP, n, 80, 200);
+    if (to_u8)
+        fx_fill16(f, s, EFF_DATA_ZERO, n, 60, 140);
+    if (to_u8 && !clamp)
+        fx_fill16(f, s, EFF_DATA_OMULT, n, 200, 700);
+}
+
 /*
  * Weights and requantization of a layer with `n_taps` products an output; `spread` is about the standard deviation of
  * its inputs around `centre`. The accumulator comes out near 2^13 in t.
@@ -159,16 +173,9 @@ static inline void fx_weights(Fixture *f, EffPlanStep *s, int n_taps, int n_case
     else
         fx_data(f, s, EFF_DATA_WGT, w16, n_wgt * sizeof *w16);
     if (s->op != EFF_STEP_HEAD) {
-        const bool clamp = s->out_kind == EFF_OUT_U8_CLAMP, to_u8 = s->out[0] != EFF_PLAN_NONE;
         fx_data(f, s, EFF_DATA_BIAS, bias, (size_t)(n * n_cases) * sizeof *bias);
         fx_data(f, s, EFF_DATA_SHIFT, shift, (size_t)n * sizeof *shift);
-        fx_fill16(f, s, EFF_DATA_MULT, n, clamp ? 400 : 16384, clamp ? 800 : 32767);
-        if (clamp)
-            fx_fill16(f, s, EFF_DATA_TOP, n, 80, 200);
-        if (to_u8)
-            fx_fill16(f, s, EFF_DATA_ZERO, n, 60, 140);
-        if (to_u8 && !clamp)
-            fx_fill16(f, s, EFF_DATA_OMULT, n, 200, 700);
+        fx_multipliers(f, s);
     }
     free(w8);
     free(w16);
@@ -540,20 +547,13 @@ static inline void fx_wide_weights(Fixture *f, EffPlanStep *s, int n_taps)
         fx_weights(f, s, n_taps, 1, 32, 128);
         return;
     }
-    const bool clamp = s->out_kind == EFF_OUT_U8_CLAMP, to_u8 = s->out[0] != EFF_PLAN_NONE;
     const float one = s->fact != EFF_ACTIVATION_NONE ? 2000 : 1; /* an activation bends within a few units */
     fx_fill_f32(f, s, EFF_DATA_FWGT, (size_t)(n * n_taps), 1 / (one * sqrtf((float)n_taps)));
     fx_fill_f32(f, s, EFF_DATA_FBIAS, (size_t)n, 1000 / one);
     for (int o = 0; o < n; o++)
         scale[o] = one * (float)fx_range(f, 700, 1900) / 1000;
     fx_data(f, s, EFF_DATA_SCALE, scale, (size_t)n * sizeof *scale);
-    fx_fill16(f, s, EFF_DATA_MULT, n, clamp ? 400 : 16384, clamp ? 800 : 32767);
-    if (clamp)
-        fx_fill16(f, s, EFF_DATA_TOP, n, 80, 200);
-    if (to_u8)
-        fx_fill16(f, s, EFF_DATA_ZERO, n, 60, 140);
-    if (to_u8 && !clamp)
-        fx_fill16(f, s, EFF_DATA_OMULT, n, 200, 700);
+    fx_multipliers(f, s);
 }
 
 /*

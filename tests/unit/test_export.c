@@ -2,6 +2,8 @@
 /* Exporting ONNX: what is written comes back as the same plan, at every operator set; limits; memory that runs out. */
 #include "unit.h"
 
+#include "graph_util.h"
+
 #include "base/file.h"
 #include "export/onnx_export.h"
 #include "graph/ir.h"
@@ -11,12 +13,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void ok(EffStatus st)
-{
-    if (st != EFF_OK)
-        fail_msg("%s: %s", eff_status_name(st), eff_last_message());
-}
 
 static EffGraph *built(const char *name, int size, int channels)
 {
@@ -163,17 +159,6 @@ static EffParam numbers(size_t n, float first, float step)
     for (size_t i = 0; i < n; i++)
         p.data[i] = first + step * (float)(i % 7);
     return p;
-}
-
-static int add(EffGraph *g, EffNode node, const char *name, int a, int b)
-{
-    int out;
-    node.name = (char *)(uintptr_t)name;
-    node.n_inputs = b >= 0 ? 2 : 1;
-    node.in[0] = a;
-    node.in[1] = b >= 0 ? b : 0;
-    ok(eff_graph_add_node(g, &node, &out));
-    return out;
 }
 
 static int conv(EffGraph *g, const char *name, int x, int in, int out, int kernel)

@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include "compiled_util.h"
+#include "graph_util.h"
 
 #include "base/rng.h"
 #include "export/onnx_export.h"
@@ -19,12 +20,6 @@
 #include <string.h>
 
 enum { SIZE = 48, CLASSES = 20 };
-
-static void ok(EffStatus st)
-{
-    if (st != EFF_OK)
-        fail_msg("%s: %s", eff_status_name(st), eff_last_message());
-}
 
 static EffStatus get_synthetic(void *ctx, size_t i, uint8_t *pixels)
 {
@@ -45,17 +40,6 @@ static EffGraph *narrow(const char *name)
     ok(eff_graph_randomize(g, 7));
     ok(eff_graph_optimize(g));
     return g;
-}
-
-static int add(EffGraph *g, EffNode node, const char *name, int a, int b)
-{
-    int out;
-    node.name = (char *)(uintptr_t)name;
-    node.n_inputs = b >= 0 ? 2 : 1;
-    node.in[0] = a;
-    node.in[1] = b >= 0 ? b : 0;
-    ok(eff_graph_add_node(g, &node, &out));
-    return out;
 }
 
 /* A convolution of variance 1 / fan-in, and what follows it. */

@@ -3,6 +3,8 @@
  */
 #include "unit.h"
 
+#include "graph_util.h"
+
 #include "onnx_fixture.h"
 #include "same_plan.h"
 
@@ -18,12 +20,6 @@ static EffGraph *built(const char *name, int size)
     assert_int_equal(eff_graph_build(&g, &arch), EFF_OK);
     assert_int_equal(eff_graph_randomize(g, 1), EFF_OK);
     return g;
-}
-
-static void ok(EffStatus st)
-{
-    if (st != EFF_OK)
-        fail_msg("%s: %s", eff_status_name(st), eff_last_message());
 }
 
 static void same_plan(const char *name, int size)
@@ -169,17 +165,6 @@ static void test_spellings(void **state)
 }
 
 /* ---- Passes keep the output ---- */
-
-static void run(const EffGraph *g, const float *src, float *dst)
-{
-    EffReference *r = NULL;
-    EffReferenceSession *s = NULL;
-    ok(eff_reference_create(&r, g, "c"));
-    ok(eff_reference_session_create(&s, r, 1));
-    eff_reference_run(s, src, dst);
-    eff_reference_session_free(s);
-    eff_reference_free(r);
-}
 
 static const float picture[SIZE * SIZE * 3] = {[0] = 1, [4] = -2, [17] = 3, [30] = -1, [44] = 0.5f, [74] = 2};
 

@@ -5,6 +5,8 @@
  */
 #include "unit.h"
 
+#include "graph_util.h"
+
 #include "compile/lower.h"
 #include "graph/ir.h"
 #include "import/onnx/onnx_eval.h"
@@ -13,12 +15,6 @@
 #include <math.h>
 
 enum { SIZE = 4, CH = 3, CLASSES = 2 };
-
-static void ok(EffStatus st)
-{
-    if (st != EFF_OK)
-        fail_msg("%s: %s", eff_status_name(st), eff_last_message());
-}
 
 /* A constant of a type of one byte. */
 static void bytes(Proto *graph, const char *name, EffOnnxType type, const void *data, int rank, const int64_t *dims)
@@ -147,17 +143,6 @@ static void evaluated(const Proto *file, const float *picture, double *logits)
     for (size_t i = 0; i < CLASSES; i++)
         logits[i] = eff_onnx_get(&m.values[m.output].t, i);
     eff_onnx_model_free(&m);
-}
-
-static void run(const EffGraph *g, const float *src, float *dst)
-{
-    EffReference *r = NULL;
-    EffReferenceSession *s = NULL;
-    ok(eff_reference_create(&r, g, "c"));
-    ok(eff_reference_session_create(&s, r, 2));
-    eff_reference_run(s, src, dst);
-    eff_reference_session_free(s);
-    eff_reference_free(r);
 }
 
 static void rounds_as_onnx_says(void **state)
