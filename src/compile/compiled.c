@@ -172,6 +172,13 @@ EffStatus eff_quantize(EffCompiled **out, const EffGraph *g, const EffPictures *
                         "%s: the model is quantized already; give the float one, or read it without "
                         "its pairs",
                         g->name);
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].op == EFF_OP_POOL)
+            return eff_fail(EFF_ERR_UNSUPPORTED,
+                            "%s: a maximum, or a mean that leaves out its padding, runs in float only; "
+                            "'effnet compile --float' takes it",
+                            g->nodes[i].name);
+    }
     EffReference *reference = NULL;
     EffRanges ranges = {0};
     EffLoudness loudness = {0};

@@ -63,7 +63,9 @@ static EffStatus lower_node(EffPlan *plan, const EffGraph *g, const EffNode *nod
         return eff_fail(EFF_ERR_UNSUPPORTED, "%s: pads that no convolution follows; only those of one compile",
                         node->name);
     const EffShape in = g->values[node->in[0]].shape, shape = g->values[node->out].shape;
-    EffPlanStep step = {.op = ops[node->op],
+    const bool pools = node->op == EFF_OP_POOL, slides = pools || node->op == EFF_OP_CONV;
+    const int32_t pool = node->pooling == EFF_POOLING_MAX ? EFF_STEP_F32_MAXPOOL : EFF_STEP_F32_AVGPOOL;
+    EffPlanStep step = {.op = pools ? pool : (int32_t)ops[node->op],
                         .in = {tensors[node->in[0]], node->n_inputs > 1 ? tensors[node->in[1]] : EFF_PLAN_NONE},
                         .out = {out, EFF_PLAN_NONE},
                         .in_ch = in.c,
@@ -75,8 +77,8 @@ static EffStatus lower_node(EffPlan *plan, const EffGraph *g, const EffNode *nod
                         .fact = act};
     copy_name(step.name, node->name);
     EffStatus st = EFF_OK;
-    if (node->op == EFF_OP_CONV) {
-        const EffConv *c = &node->conv;
+    const EffConv *c = &node->conv;
+    if (slides) {
         if (c->kernel_h != c->kernel_w)
             return eff_fail(EFF_ERR_UNSUPPORTED, "%s: a %dx%d kernel; only square ones compile", node->name,
                             c->kernel_h, c->kernel_w);
@@ -84,6 +86,8 @@ static EffStatus lower_node(EffPlan *plan, const EffGraph *g, const EffNode *nod
         step.stride = c->stride;
         step.pad_top = c->pad_top;
         step.pad_left = c->pad_left;
+    }
+    if (node->op == EFF_OP_CONV) {
         step.groups = c->groups;
         st = add_conv_weights(plan, &step, c, node->in[0] == g->input && in.c == 1);
         if (st == EFF_OK && c->has_bias)

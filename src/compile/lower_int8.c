@@ -52,6 +52,7 @@ static unsigned reader_kind(const EffLower *l, const EffNode *node, int value)
     case EFF_OP_ACT:
     case EFF_OP_PAD:
     case EFF_OP_ROUND:
+    case EFF_OP_POOL:
     case EFF_OP_BATCHNORM: break;
     }
     return EFF_READ_OTHER;
@@ -521,6 +522,7 @@ static EffStatus lower_node(EffLower *l, const EffNode *node)
     case EFF_OP_ADD:
     case EFF_OP_PAD:
     case EFF_OP_ROUND:
+    case EFF_OP_POOL:
     case EFF_OP_BATCHNORM: break;
     }
     return eff_lower_unsupported(node, "no int8 form of this operator here");

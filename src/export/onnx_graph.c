@@ -186,7 +186,7 @@ static void conv_constants(Exporter *e, const EffNode *n)
     const EffConv *c = &n->conv;
     const bool gemm = n == classifier(e->g);
     kernel(e, n, gemm);
-    e->f.size.params += c->wgt.n;
+    e->f.size.params += c->wgt.n - c->n_fixed;
     if (c->has_bias) {
         vector(e, n, ".bias", &c->bias);
         e->f.size.params += c->bias.n;
@@ -318,6 +318,20 @@ static void pad_constants(Exporter *e, const EffNode *n)
     eff_proto_end(&e->f.p);
 }
 
+/* Set 7's form of AveragePool and set 1's of MaxPool: later sets only add attributes. */
+static void pool_node(Exporter *e, const EffNode *n)
+{
+    const EffConv *c = &n->conv;
+    eff_onnx_begin_node(&e->f);
+    put_value(e, EFF_ONNX_INPUT, n->in[0]);
+    put_value(e, EFF_ONNX_OUTPUT, n->out);
+    eff_onnx_end_node(&e->f, n->name, n->pooling == EFF_POOLING_MAX ? "MaxPool" : "AveragePool");
+    eff_onnx_attr_ints(&e->f, "kernel_shape", 2, (const int64_t[]){c->kernel_h, c->kernel_w});
+    eff_onnx_attr_ints(&e->f, "strides", 2, (const int64_t[]){c->stride, c->stride});
+    eff_onnx_attr_ints(&e->f, "pads", 4, (const int64_t[]){c->pad_top, c->pad_left, c->pad_bottom, c->pad_right});
+    eff_proto_end(&e->f.p);
+}
+
 static void put_node(Exporter *e, const EffNode *n)
 {
     switch (n->op) {
@@ -328,6 +342,7 @@ static void put_node(Exporter *e, const EffNode *n)
     case EFF_OP_ADD: plain(e, n, "Add"); break;
     case EFF_OP_MUL: plain(e, n, "Mul"); break;
     case EFF_OP_PAD: pad_node(e, n); break;
+    case EFF_OP_POOL: pool_node(e, n); break;
     case EFF_OP_ROUND: break; /* refused before */
     }
 }

@@ -124,6 +124,8 @@ const char *eff_step_op_name(int op)
         [EFF_STEP_PW_F32] = "pw_f32",
         [EFF_STEP_DW_F32] = "dw_f32",
         [EFF_STEP_F32_ROUND] = "f32_round",
+        [EFF_STEP_F32_MAXPOOL] = "f32_maxpool",
+        [EFF_STEP_F32_AVGPOOL] = "f32_avgpool",
     };
     return op >= 0 && op < EFF_N_STEP_OPS ? names[op] : "unknown";
 }

@@ -23,7 +23,7 @@ enum {
     EFF_PLAN_MAX_SIZE = 4096,      /* of the input */
     EFF_PLAN_MAX_EXTENT = 16384,   /* rows or columns of a tensor */
     EFF_PLAN_MAX_CHANNELS = 65536, /* of float tensors and logits; EFF_MAX_CH of the others */
-    EFF_PLAN_MAX_KERNEL = 64,      /* of float convolutions; stride too */
+    EFF_PLAN_MAX_KERNEL = 64,      /* of float convolutions and pools; stride too */
     EFF_PLAN_NAME_BYTES = 96,
     EFF_PLAN_NONE = -1
 };
@@ -87,6 +87,9 @@ typedef enum EffStepOp {
     EFF_STEP_DW_F32, /* in[0] s16 NHWC -> out[0] u8 NHWC and/or out[1] s16 */
     /* float, of networks that were quantized elsewhere */
     EFF_STEP_F32_ROUND, /* in[0] f32 -> out[0] f32: eff_round_f32(); FWGT [EFF_ROUND_ROWS][c]; rounding `fact` */
+    /* float: eff_pool_f32(), padding counts for nothing */
+    EFF_STEP_F32_MAXPOOL, /* in[0] f32 -> out[0] f32 */
+    EFF_STEP_F32_AVGPOOL, /* in[0] f32 -> out[0] f32 */
     EFF_N_STEP_OPS
 } EffStepOp;
 
@@ -122,7 +125,7 @@ typedef struct EffPlanStep {
     int32_t op;                     /* EffStepOp */
     int32_t in[2], out[2];          /* tensors, EFF_PLAN_NONE for none */
     int32_t in_ch, out_ch;
-    int32_t kernel, stride, pad_top, pad_left, groups; /* STEM, DW, F32_CONV (groups); 1, 1, 0, 0, 1 elsewhere */
+    int32_t kernel, stride, pad_top, pad_left, groups; /* STEM, DW, F32_CONV (groups), F32_*POOL; else 1, 1, 0, 0, 1 */
     int32_t wgt_bits;                                  /* 8 or 16: FC, HEAD; 8 elsewhere */
     int32_t out_kind, pre_shift, post_shift;           /* EffOutKind and shifts of the epilogue; QUANT: post_shift */
     int32_t act, act_h, act_g_shift;                   /* EffActKind and its parameters */
@@ -178,7 +181,8 @@ static inline const void *eff_plan_data(const EffPlan *plan, const EffPlanStep *
 /* Whether a step works on float tensors. */
 static inline bool eff_step_is_float(int op)
 {
-    return (op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT) || op == EFF_STEP_F32_ROUND;
+    return (op >= EFF_STEP_F32_INPUT && op <= EFF_STEP_F32_ACT) ||
+           (op >= EFF_STEP_F32_ROUND && op <= EFF_STEP_F32_AVGPOOL);
 }
 
 /* Depthwise steps, and those that multiply both bytes of 16-bit inputs. */
@@ -190,6 +194,12 @@ static inline bool eff_step_is_dw(int op)
 static inline bool eff_step_is_wide(int op)
 {
     return op == EFF_STEP_PW16 || op == EFF_STEP_DW16;
+}
+
+/* Pools of float maps over windows. */
+static inline bool eff_step_is_float_pool(int op)
+{
+    return op == EFF_STEP_F32_MAXPOOL || op == EFF_STEP_F32_AVGPOOL;
 }
 
 /* Convolutions that run in float, between integer steps. */

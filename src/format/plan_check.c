@@ -70,6 +70,8 @@ static const OpRule rules[EFF_N_STEP_OPS] = {
     [EFF_STEP_PW_F32] = {{S16, S16 | NONE}, {U8 | NONE, S16 | NONE}, CHANNELS, USES_EPILOGUE | USES_FACT},
     [EFF_STEP_DW_F32] = {{S16, NONE}, {U8 | NONE, S16 | NONE}, WINDOW, USES_WINDOW | USES_EPILOGUE | USES_FACT},
     [EFF_STEP_F32_ROUND] = {{F32, NONE}, {F32, NONE}, SAME, USES_FACT},
+    [EFF_STEP_F32_MAXPOOL] = {{F32, NONE}, {F32, NONE}, WINDOW, USES_WINDOW},
+    [EFF_STEP_F32_AVGPOOL] = {{F32, NONE}, {F32, NONE}, WINDOW, USES_WINDOW},
 };
 
 /* Elements that a slot of a step must have; 0 for none. SIGMOID and the bias of F32_CONV may be left out. */
@@ -352,7 +354,7 @@ static bool shapes_ok(const EffPlan *plan, const EffPlanStep *s)
     case MEAN: return out->h == 1 && out->w == 1 && out->c == in->c;
     case CHANNELS: return in->h == out->h && in->w == out->w;
     case WINDOW:
-        if (eff_step_is_dw(s->op) && in->c != out->c)
+        if ((eff_step_is_dw(s->op) || eff_step_is_float_pool(s->op)) && in->c != out->c)
             return false;
         return window_ok(s->kernel, s->stride, s->pad_top, in->h, out->h) &&
                window_ok(s->kernel, s->stride, s->pad_left, in->w, out->w);

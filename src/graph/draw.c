@@ -42,9 +42,12 @@ static const char *what(char *buffer, size_t n_bytes, const EffNode *n)
     static const char *const acts[] = {"none", "ReLU", "ReLU6", "SiLU", "hard-swish", "sigmoid"};
     static const char *const ops[] = {"Conv", "BatchNorm", "", "mean", "Add", "Mul", "Pad", "round"};
     const EffConv *c = &n->conv;
-    if (n->op == EFF_OP_CONV)
-        snprintf(buffer, n_bytes, "%s %dx%d s%d", eff_conv_is_depthwise(c) ? "depthwise" : "Conv", c->kernel_h,
-                 c->kernel_w, c->stride);
+    if (n->op == EFF_OP_CONV || n->op == EFF_OP_POOL)
+        snprintf(buffer, n_bytes, "%s %dx%d s%d",
+                 n->op == EFF_OP_POOL       ? (n->pooling == EFF_POOLING_MAX ? "max pool" : "mean pool")
+                 : eff_conv_is_depthwise(c) ? "depthwise"
+                                            : "Conv",
+                 c->kernel_h, c->kernel_w, c->stride);
     else
         snprintf(buffer, n_bytes, "%s", n->op == EFF_OP_ACT ? acts[n->act] : ops[n->op]);
     return buffer;

@@ -12,6 +12,7 @@
 #include "effnet/base.h"
 #include "effnet/compile.h"
 #include "format/plan.h"
+#include "kernels/pool_f32.h"
 #include "kernels/round_f32.h"
 
 #include <stdbool.h>
@@ -22,9 +23,11 @@ typedef enum EffOp {
     EFF_OP_ACT,            /* in[0] */
     EFF_OP_GLOBAL_AVGPOOL, /* in[0] -> [1][1][c] */
     EFF_OP_ADD,            /* in[0] + in[1], equal shapes */
-    EFF_OP_MUL,  /* in[0] * in[1], in[1] is [1][1][c]; in models that are quantized already equal shapes too */
-    EFF_OP_PAD,  /* in[0] with the pads of `conv` around it, zeros; until fold_pad, nothing runs it */
-    EFF_OP_ROUND /* in[0] by `round`: of models that are quantized already; only the float executors run it */
+    EFF_OP_MUL,   /* in[0] * in[1], in[1] is [1][1][c]; in models that are quantized already equal shapes too */
+    EFF_OP_PAD,   /* in[0] with the pads of `conv` around it, zeros; until fold_pad, nothing runs it */
+    EFF_OP_ROUND, /* in[0] by `round`: of models that are quantized already; only the float executors run it */
+    EFF_OP_POOL   /* in[0] by `pooling` over the window of `conv`, whose pads, smaller than itself, count for nothing;
+                     only the float executors run it */
 } EffOp;
 
 typedef struct EffShape {
@@ -43,8 +46,9 @@ typedef struct EffConv {
     bool same; /* TF SAME: shape inference sets the four pads from the input size */
     int pad_top, pad_left, pad_bottom, pad_right;
     bool has_bias;
-    EffParam wgt;  /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
-    EffParam bias; /* [out_ch]; n = 0 without bias */
+    EffParam wgt;   /* [out_ch][kernel_h][kernel_w][in_ch / groups] */
+    EffParam bias;  /* [out_ch]; n = 0 without bias */
+    size_t n_fixed; /* of wgt: what the importer put there, and no training; counted as no parameters */
 } EffConv;
 
 typedef struct EffBatchNorm {
@@ -70,6 +74,7 @@ typedef struct EffNode {
     EffBatchNorm bn;
     EffActivation act;
     EffRound round;
+    EffPooling pooling;
 } EffNode;
 
 typedef struct EffValue {

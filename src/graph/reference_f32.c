@@ -22,6 +22,7 @@ typedef struct Step {
     EffRounding how;
     bool gates; /* MUL of a map and a number a channel */
     EffConvF32 conv;
+    EffPoolF32 pool;
     float *wgt, *bias; /* what conv points to, bias NULL without; wgt is ROUND's table too */
 } Step;
 
@@ -89,6 +90,22 @@ static EffStatus prepare_round(Step *s, const EffNode *node)
     return EFF_OK;
 }
 
+static EffPoolF32 pool_of(const Step *s, const EffNode *node)
+{
+    const EffConv *c = &node->conv;
+    return (EffPoolF32){.how = node->pooling,
+                        .in_h = s->in.h,
+                        .in_w = s->in.w,
+                        .out_h = s->out.h,
+                        .out_w = s->out.w,
+                        .channels = s->out.c,
+                        .kernel_h = c->kernel_h,
+                        .kernel_w = c->kernel_w,
+                        .stride = c->stride,
+                        .pad_top = c->pad_top,
+                        .pad_left = c->pad_left};
+}
+
 static EffStatus plan_arena(EffReference *r, const EffGraph *g)
 {
     EffArenaBlock *blocks = eff_calloc((size_t)g->n_values, sizeof *blocks);
@@ -153,6 +170,8 @@ EffStatus eff_reference_create(EffReference **out, const EffGraph *g, const char
             st = prepare_conv(r, s, node);
         if (node->op == EFF_OP_ROUND)
             st = prepare_round(s, node);
+        if (node->op == EFF_OP_POOL)
+            s->pool = pool_of(s, node);
         if (node->op == EFF_OP_MUL)
             s->gates = eff_shape_count(g->values[node->in[1]].shape) != eff_shape_count(s->out);
     }
@@ -233,6 +252,7 @@ static void run_step(EffReferenceSession *session, const Step *s, float *dst, co
             eff_gate_f32(k, dst, src, src2, 1, n, pool);
         break;
     case EFF_OP_ROUND: eff_round_f32(s->how, dst, src, s->wgt, n / n_ch, n_ch, pool); break;
+    case EFF_OP_POOL: eff_pool_f32(&s->pool, dst, src, pool); break;
     case EFF_OP_PAD:
     case EFF_OP_BATCHNORM: break; /* refused by eff_reference_create() */
     }

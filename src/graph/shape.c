@@ -12,11 +12,8 @@ static void same_pads(int n, int kernel, int stride, int *before, int *after)
     *after = total > 0 ? total - *before : 0;
 }
 
-static EffStatus infer_conv(const char *name, EffConv *c, EffShape in, EffShape *out)
+static EffStatus infer_window(const char *name, EffConv *c, EffShape in, int n_ch, EffShape *out)
 {
-    if (c->in_ch != in.c)
-        return eff_fail(EFF_ERR_FORMAT, "%s: takes %d channels, but its input has %d; check the architecture", name,
-                        c->in_ch, in.c);
     if (c->same) {
         same_pads(in.h, c->kernel_h, c->stride, &c->pad_top, &c->pad_bottom);
         same_pads(in.w, c->kernel_w, c->stride, &c->pad_left, &c->pad_right);
@@ -26,8 +23,22 @@ static EffStatus infer_conv(const char *name, EffConv *c, EffShape in, EffShape 
     if (h < 0 || w < 0)
         return eff_fail(EFF_ERR_ARG, "%s: a %dx%d kernel does not fit the padded %dx%d input; use a larger --size",
                         name, c->kernel_h, c->kernel_w, in.h, in.w);
-    *out = (EffShape){.h = h / c->stride + 1, .w = w / c->stride + 1, .c = c->out_ch};
+    *out = (EffShape){.h = h / c->stride + 1, .w = w / c->stride + 1, .c = n_ch};
     return EFF_OK;
+}
+
+static EffStatus infer_conv(const char *name, EffConv *c, EffShape in, EffShape *out)
+{
+    if (c->in_ch != in.c)
+        return eff_fail(EFF_ERR_FORMAT, "%s: takes %d channels, but its input has %d; check the architecture", name,
+                        c->in_ch, in.c);
+    return infer_window(name, c, in, c->out_ch, out);
+}
+
+static bool pads_are_smaller(const EffConv *c)
+{
+    return c->pad_top < c->kernel_h && c->pad_bottom < c->kernel_h && c->pad_left < c->kernel_w &&
+           c->pad_right < c->kernel_w;
 }
 
 EffStatus eff_graph_infer_shapes(EffGraph *g)
@@ -56,6 +67,13 @@ EffStatus eff_graph_infer_shapes(EffGraph *g)
             *out = (EffShape){.h = a.h + node->conv.pad_top + node->conv.pad_bottom,
                               .w = a.w + node->conv.pad_left + node->conv.pad_right,
                               .c = a.c};
+            break;
+        case EFF_OP_POOL:
+            if (!pads_are_smaller(&node->conv))
+                st = eff_fail(EFF_ERR_FORMAT, "%s: pads that are as large as its window of %dx%d", node->name,
+                              node->conv.kernel_h, node->conv.kernel_w);
+            else
+                st = infer_window(node->name, &node->conv, a, a.c, out);
             break;
         case EFF_OP_GLOBAL_AVGPOOL: *out = (EffShape){1, 1, a.c}; break;
         case EFF_OP_ADD:

@@ -12,7 +12,7 @@ void eff_graph_stats(const EffGraph *g, EffGraphStats *out)
         const EffNode *node = &g->nodes[i];
         if (node->op == EFF_OP_CONV) {
             const EffShape s = g->values[node->out].shape;
-            out->params += node->conv.wgt.n + node->conv.bias.n;
+            out->params += node->conv.wgt.n - node->conv.n_fixed + node->conv.bias.n;
             out->macs += (uint64_t)s.h * (uint64_t)s.w * node->conv.wgt.n;
         } else if (node->op == EFF_OP_BATCHNORM) {
             out->params += node->bn.gamma.n + node->bn.beta.n;

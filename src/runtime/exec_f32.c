@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the float steps: kernels/layer_f32.h does the work. */
 #include "runtime/exec.h"
+#include "kernels/pool_f32.h"
 #include "kernels/round_f32.h"
 
 #include <assert.h>
@@ -35,6 +36,23 @@ static void input(EffRun *r, size_t n_pixels)
     eff_pool_run(r->session->pool, n_pixels, GRAIN_INPUT, normalize, &n);
 }
 
+static void window_pool(EffRun *r)
+{
+    const EffPlanStep *s = r->step;
+    const EffPoolF32 op = {.how = s->op == EFF_STEP_F32_MAXPOOL ? EFF_POOLING_MAX : EFF_POOLING_MEAN,
+                           .in_h = r->in->h,
+                           .in_w = r->in->w,
+                           .out_h = r->to->h,
+                           .out_w = r->to->w,
+                           .channels = r->to->c,
+                           .kernel_h = s->kernel,
+                           .kernel_w = s->kernel,
+                           .stride = s->stride,
+                           .pad_top = s->pad_top,
+                           .pad_left = s->pad_left};
+    eff_pool_f32(&op, r->dst[0], r->src[0], r->session->pool);
+}
+
 void eff_exec_f32(EffRun *r)
 {
     EffPool *pool = r->session->pool;
@@ -49,6 +67,8 @@ void eff_exec_f32(EffRun *r)
     case EFF_STEP_F32_POOL:
         eff_mean_f32(k, r->dst[0], r->src[0], (size_t)r->in->h * (size_t)r->in->w, n_ch, pool);
         break;
+    case EFF_STEP_F32_MAXPOOL:
+    case EFF_STEP_F32_AVGPOOL: window_pool(r); break;
     case EFF_STEP_F32_ADD: eff_add_f32(k, r->dst[0], r->src[0], r->src[1], n, pool); break;
     case EFF_STEP_F32_MUL: {
         const EffPlanTensor *by = &r->session->model->plan.tensors[r->step->in[1]];

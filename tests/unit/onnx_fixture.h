@@ -74,6 +74,17 @@ static inline void onnx_weights(Proto *graph, const char *name, const float *dat
     proto_message(graph, 5, &t);
 }
 
+static inline void onnx_int64s(Proto *graph, const char *name, int n, const int64_t *v)
+{
+    Proto t = {0};
+    proto_int(&t, 1, n);
+    proto_int(&t, 2, 7);
+    for (int i = 0; i < n; i++)
+        proto_int(&t, 7, v[i]);
+    proto_text(&t, 8, name);
+    proto_message(graph, 5, &t);
+}
+
 static inline void onnx_node_begin(Proto *node, const char *op, const char *name, const char *const *in,
                                    const char *out)
 {
@@ -247,6 +258,7 @@ static inline Proto onnx_of_graph(const EffGraph *g)
             }
             break;
         case EFF_OP_PAD:
+        case EFF_OP_POOL:
         case EFF_OP_ROUND: abort();
         }
     }

@@ -688,6 +688,38 @@ static inline void fx_f32(EffPlan *out, uint64_t seed)
     *out = f.plan;
 }
 
+/* A pool over windows, `before` rows and columns of padding above and to the left, onto h x h. */
+static inline int fx_window(Fixture *f, EffStepOp op, int in, int kernel, int stride, int before, int h)
+{
+    const int to = fx_tensor(f, EFF_TENSOR_F32, EFF_LAYOUT_IMAGE, h, h, f->plan.tensors[in].c);
+    EffPlanStep s = fx_step(f, op, in, EFF_PLAN_NONE, to, EFF_PLAN_NONE);
+    s.kernel = kernel;
+    s.stride = stride;
+    s.pad_top = s.pad_left = before;
+    fx_add(f, &s);
+    return to;
+}
+
+/* Pools: of one channel and of many, with windows that lie in the map, hang over both ends, and leave rows out. */
+enum { FX_MAXPOOL = 2, FX_AVGPOOL = 3 }; /* steps */
+static inline void fx_pools(EffPlan *out, uint64_t seed)
+{
+    enum { NONE = EFF_PLAN_NONE, CLASSES = 5 };
+    Fixture f;
+    fx_begin(&f, "fixture-pools", seed, 19, CLASSES);
+    const int input = fx_float_op(&f, EFF_STEP_F32_INPUT, 0, NONE, EFF_ACTIVATION_NONE);
+    const int stem = fx_conv(&f, input, 37, 3, 1, 1, EFF_ACTIVATION_RELU, true);
+    const int max = fx_window(&f, EFF_STEP_F32_MAXPOOL, stem, 3, 2, 1, 10);
+    const int mean = fx_window(&f, EFF_STEP_F32_AVGPOOL, max, 3, 1, 1, 10);
+    const int one = fx_conv(&f, mean, 1, 1, 1, 1, EFF_ACTIVATION_NONE, false);
+    const int rest = fx_window(&f, EFF_STEP_F32_MAXPOOL, one, 2, 3, 0, 3); /* the last row and column in no window */
+    const int over = fx_window(&f, EFF_STEP_F32_AVGPOOL, rest, 4, 2, 3, 3);
+    const int features = fx_float_op(&f, EFF_STEP_F32_POOL, over, NONE, EFF_ACTIVATION_NONE);
+    const int logits = fx_conv(&f, features, CLASSES, 1, 1, 1, EFF_ACTIVATION_NONE, true);
+    fx_end(&f, logits);
+    *out = f.plan;
+}
+
 /* Seeded pixels for a plan: [size][size][3]; free(). */
 static inline uint8_t *fx_pixels(const EffPlan *plan, uint64_t seed)
 {

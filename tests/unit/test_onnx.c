@@ -252,16 +252,11 @@ static void test_pad(void **state)
     EffGraph *g = NULL;
     static const int64_t pads[8] = {0, 0, 0, 1, 0, 0, 1, 2};
     float w[CH * CH * 9];
-    Proto graph = begin(), node = {0}, list = {0};
+    Proto graph = begin(), node = {0};
     for (int i = 0; i < CH * CH * 9; i++)
         w[i] = 1;
     onnx_weights(&graph, "w2", w, 4, (const int64_t[]){CH, CH, 3, 3});
-    proto_int(&list, 1, 8);
-    proto_int(&list, 2, 7);
-    for (int i = 0; i < 8; i++)
-        proto_int(&list, 7, pads[i]);
-    proto_text(&list, 8, "pads");
-    proto_message(&graph, 5, &list);
+    onnx_int64s(&graph, "pads", 8, pads);
     onnx_plain(&graph, "Pad", "pad", "x", "pads", "p");
     onnx_node_begin(&node, "Conv", "dw", (const char *const[]){"p", "w2", NULL}, "y");
     onnx_ints(&node, "strides", 2, (const int64_t[]){2, 2});

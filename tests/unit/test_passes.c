@@ -123,6 +123,11 @@ static EffGraph *sample(bool quantized)
     head->bias.data[3] = -1;
     head->bias.data[5] = 0.7f;
     x = act(g, "head/act", x, EFF_ACTIVATION_RELU);
+    EffNode pool = {.op = EFF_OP_POOL, .pooling = EFF_POOLING_MAX};
+    pool.conv = (EffConv){.kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_top = 1, .pad_left = 2, .pad_right = 1};
+    x = add(g, pool, "largest", x, -1);
+    pool.pooling = EFF_POOLING_MEAN;
+    x = add(g, pool, "average", x, -1);
     x = add(g, mean, "mean", quantized ? pair(g, x, 12) : x, -1);
     g->output = conv(g, "classifier", x, 12, CLASSES, 1, true);
     g->n_classes = CLASSES;

@@ -31,6 +31,11 @@ static void the_fixtures_are_proven(void **state)
         fx_f32(&plan, seed);
         expect(&plan, EFF_OK, "");
         eff_plan_free(&plan);
+        fx_pools(&plan, seed);
+        expect(&plan, EFF_OK, "");
+        assert_int_equal(plan.steps[FX_MAXPOOL].op, EFF_STEP_F32_MAXPOOL);
+        assert_int_equal(plan.steps[FX_AVGPOOL].op, EFF_STEP_F32_AVGPOOL);
+        eff_plan_free(&plan);
         fx_int16(&plan, seed);
         expect(&plan, EFF_OK, "");
         assert_int_equal(plan.steps[WIDE_SUM].op, EFF_STEP_PW16);
@@ -332,6 +337,58 @@ static void node_defects_are_named(void **state)
     }
 }
 
+/* ---- Pools ---- */
+
+static void pool_channels(EffPlan *p)
+{
+    p->steps[FX_AVGPOOL].out_ch = p->tensors[p->steps[FX_AVGPOOL].out[0]].c = 36;
+}
+
+static void pool_pad(EffPlan *p) /* a first window of padding alone */
+{
+    p->steps[FX_MAXPOOL].pad_top = 3;
+}
+
+static void pool_rows(EffPlan *p) /* a last one */
+{
+    p->tensors[p->steps[FX_MAXPOOL].out[0]].h = 11;
+}
+
+static void pool_kernel(EffPlan *p)
+{
+    p->steps[FX_MAXPOOL].kernel = 65;
+}
+
+static void pool_activation(EffPlan *p)
+{
+    p->steps[FX_MAXPOOL].fact = EFF_ACTIVATION_RELU;
+}
+
+static void pool_of_two(EffPlan *p)
+{
+    p->steps[FX_AVGPOOL].in[1] = p->steps[FX_AVGPOOL].in[0];
+}
+
+static void pool_defects_are_named(void **state)
+{
+    static const Defect defects[] = {
+        {pool_channels, EFF_ERR_FORMAT, "step 3 (step 3, f32_avgpool): the shapes"},
+        {pool_pad, EFF_ERR_FORMAT, "step 2 (step 2, f32_maxpool): the shapes"},
+        {pool_rows, EFF_ERR_FORMAT, "step 2 (step 2, f32_maxpool): the shapes"},
+        {pool_kernel, EFF_ERR_FORMAT, "kernel 65"},
+        {pool_activation, EFF_ERR_FORMAT, "a field that it doesn't use"},
+        {pool_of_two, EFF_ERR_FORMAT, "in[1]"},
+    };
+    (void)state;
+    for (size_t i = 0; i < EFF_COUNT(defects); i++) {
+        EffPlan plan;
+        fx_pools(&plan, i);
+        defects[i].make(&plan);
+        expect(&plan, defects[i].status, defects[i].text);
+        eff_plan_free(&plan);
+    }
+}
+
 /* Sums just below the bound stay finite with every input at its end, and so does the proof. */
 static void sums_that_leave_the_floats_are_refused(void **state)
 {
@@ -483,7 +540,7 @@ static void every_form_of_group_is_found(void **state)
 static void plans_run_without_groups(void **state)
 {
     (void)state;
-    void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_wide, fx_blocks, fx_f32};
+    void (*const makers[])(EffPlan *, uint64_t) = {fx_int8, fx_wide, fx_blocks, fx_f32, fx_pools};
     for (size_t i = 0; i < EFF_COUNT(makers); i++) {
         EffPlan plan;
         uint64_t offsets[64];
@@ -616,6 +673,7 @@ int main(void)
         cmocka_unit_test(defects_are_named),
         cmocka_unit_test(wide_defects_are_named),
         cmocka_unit_test(node_defects_are_named),
+        cmocka_unit_test(pool_defects_are_named),
         cmocka_unit_test(sums_that_leave_the_floats_are_refused),
         cmocka_unit_test(every_form_of_group_is_found),
         cmocka_unit_test(plans_run_without_groups),

@@ -393,6 +393,24 @@ static double real_conv(const EffPlan *p, const EffPlanStep *s, const float *src
     return sum;
 }
 
+/* Tap by tap, those outside left out. */
+static double real_pool(const EffPlan *p, const EffPlanStep *s, const float *a, int y, int x, int c)
+{
+    const EffPlanTensor *in = &p->tensors[s->in[0]];
+    double sum = 0, most = -HUGE_VAL;
+    int n = 0;
+    for (int k = 0; k < s->kernel * s->kernel; k++) {
+        const int iy = y * s->stride - s->pad_top + k / s->kernel, ix = x * s->stride - s->pad_left + k % s->kernel;
+        if (iy < 0 || iy >= in->h || ix < 0 || ix >= in->w)
+            continue;
+        const double v = (double)a[(iy * in->w + ix) * in->c + c];
+        sum += v;
+        most = fmax(most, v);
+        n++;
+    }
+    return s->op == EFF_STEP_F32_MAXPOOL ? most : sum / n;
+}
+
 static double real_step(const Seen *seen, const EffPlanStep *s, int y, int x, int c, size_t i)
 {
     const EffPlan *p = seen->plan;
@@ -401,6 +419,8 @@ static double real_step(const Seen *seen, const EffPlanStep *s, int y, int x, in
     switch (s->op) {
     case EFF_STEP_F32_INPUT: return ((double)seen->values[0][i] - (double)p->pre.mean[c]) / (double)p->pre.std[c];
     case EFF_STEP_F32_CONV: return real_activation(s->fact, real_conv(p, s, a, y, x, c));
+    case EFF_STEP_F32_MAXPOOL:
+    case EFF_STEP_F32_AVGPOOL: return real_pool(p, s, a, y, x, c);
     case EFF_STEP_F32_ADD: return (double)a[i] + (double)b[i];
     case EFF_STEP_F32_MUL: return (double)a[i] * (double)b[c];
     case EFF_STEP_F32_ACT: return real_activation(s->fact, (double)a[i]);
@@ -502,6 +522,7 @@ static void float_steps_equal_formulas(void **state)
 {
     (void)state;
     steps_equal_formulas(fx_f32);
+    steps_equal_formulas(fx_pools);
 }
 
 static void float_nodes_equal_formulas(void **state)
@@ -655,6 +676,7 @@ static void float_bits_are_the_same(void **state)
 {
     (void)state;
     bits_are_the_same(fx_f32);
+    bits_are_the_same(fx_pools);
 }
 
 typedef struct Dequantized {

@@ -110,6 +110,7 @@ static void interval_of(Pass *p, const EffNode *n)
     for (int c = 0; c < p->g->values[n->out].shape.c; c++) {
         switch (n->op) {
         case EFF_OP_ACT: out[c] = act_of(n->act, a[c]); break;
+        case EFF_OP_POOL: /* padding counts for nothing */
         case EFF_OP_GLOBAL_AVGPOOL: out[c] = a[c]; break;
         case EFF_OP_ADD: out[c] = (Interval){a[c].low + b[c].low, a[c].high + b[c].high}; break;
         case EFF_OP_MUL: out[c] = mul(a[c], b[c]); break;
@@ -234,6 +235,8 @@ static void shrink(EffConv *c, const bool *in, const bool *out, int n_in, int n_
         if (out[o] && c->has_bias)
             c->bias.data[n++] = c->bias.data[o];
     }
+    c->n_fixed =
+        (size_t)((double)c->n_fixed * ((double)at / (double)c->wgt.n)); /* nearly; all of it, or none, is exact */
     c->wgt.n = at;
     c->bias.n = n;
     c->groups = c->groups > 1 ? n_out : 1;
