@@ -273,8 +273,8 @@ static EffStatus emit_outputs(EffLower *l, EffInt8Layer *layer, const Fused *f)
     if (wants_u8 && (st = eff_quant_info_alloc(&forms->quant, shape.c)) != EFF_OK)
         return st;
     forms->quant.per_channel = (reads & (EFF_READ_DW | EFF_READ_POOL)) != 0;
-    const bool direct_quads =
-        (reads & EFF_READ_DW) && !wants_s16 && (layer->step.op == EFF_STEP_PW || layer->step.op == EFF_STEP_STEM);
+    const bool direct_quads = (reads & EFF_READ_DW) && !wants_s16 && f->residual < 0 && /* sums leave as 16 bits */
+                              (layer->step.op == EFF_STEP_PW || layer->step.op == EFF_STEP_STEM);
     const EffLayout u8_layout = direct_quads ? EFF_LAYOUT_QUADS : EFF_LAYOUT_NHWC;
 
     const bool own = forms->quant.per_channel;
