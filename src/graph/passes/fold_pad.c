@@ -1,19 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Zeros around a map become the padding of the convolutions that read it: TensorFlow's SAME, as exporters spell it.
- * Past a node that rounds and keeps 0, since quantizers put a pair behind each pad.
+ * Past a node that rounds and keeps 0, since quantizers put a pair behind each pad. So do zeros around what has no
+ * negative numbers become the padding of a maximum over windows, which no padding can change then.
  */
 #include "graph/ir.h"
 
-static bool all_readers_convolve(const EffGraph *g, int v)
+static bool is_never_negative(const EffGraph *g, int v)
+{
+    const int producer = g->values[v].producer;
+    const EffNode *n = producer >= 0 ? &g->nodes[producer] : NULL;
+    return n != NULL && n->op == EFF_OP_ACT &&
+           (n->act == EFF_ACTIVATION_RELU || n->act == EFF_ACTIVATION_RELU6 || n->act == EFF_ACTIVATION_SIGMOID);
+}
+
+/* Whether a node's padding can be what a Pad before it adds. */
+static bool takes_pads(const EffGraph *g, const EffNode *n, const EffNode *pad)
+{
+    const EffConv *c = &n->conv, *p = &pad->conv;
+    if (n->op == EFF_OP_CONV)
+        return true;
+    return n->op == EFF_OP_POOL && n->pooling == EFF_POOLING_MAX && is_never_negative(g, pad->in[0]) &&
+           c->pad_top + p->pad_top < c->kernel_h && c->pad_bottom + p->pad_bottom < c->kernel_h &&
+           c->pad_left + p->pad_left < c->kernel_w && c->pad_right + p->pad_right < c->kernel_w;
+}
+
+static bool all_readers_take(const EffGraph *g, const EffNode *pad)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         for (int k = 0; k < g->nodes[i].n_inputs; k++) {
-            if (g->nodes[i].in[k] == v && g->nodes[i].op != EFF_OP_CONV)
+            if (g->nodes[i].in[k] == pad->out && !takes_pads(g, &g->nodes[i], pad))
                 return false;
         }
     }
-    return v != g->output;
+    return pad->out != g->output;
 }
 
 static bool keeps_0(const EffNode *n)
@@ -58,12 +78,12 @@ EffStatus eff_pass_fold_pad(EffGraph *g)
     move_pads_behind_rounding(g);
     for (int i = 0; i < g->n_nodes; i++) {
         const EffNode *pad = &g->nodes[i];
-        if (pad->op != EFF_OP_PAD || !all_readers_convolve(g, pad->out))
+        if (pad->op != EFF_OP_PAD || !all_readers_take(g, pad))
             continue;
         const EffConv p = pad->conv;
         for (int k = i + 1; k < g->n_nodes; k++) {
             EffNode *conv = &g->nodes[k];
-            if (conv->op != EFF_OP_CONV || conv->in[0] != pad->out)
+            if (conv->in[0] != pad->out)
                 continue;
             conv->in[0] = pad->in[0];
             conv->conv.pad_top += p.pad_top;
