@@ -104,6 +104,27 @@ def pairs(path):
     write(path, nodes, constants, [1, 3, 8, 8], 13)
 
 
+def maps(path):
+    """Pools, slices, a split, joined channels and columns, groups of channels, a BatchNorm behind what is joined."""
+    nodes = [
+        node("Conv", ["image", "w1"], "c", pads=[1, 1, 1, 1]),
+        node("MaxPool", ["c"], "m", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+        helper.make_node("Split", ["m"], ["s1", "s2"], "/split", axis=1),
+        node("AveragePool", ["s1"], "a", kernel_shape=[2, 2], pads=[1, 1, 0, 0]),
+        node("Concat", ["a", "s2", "s1"], "j", axis=1),
+        node("BatchNormalization", ["j", "g", "b", "mean", "v"], "n"),
+        node("Conv", ["n", "w2"], "d", group=2),
+        node("Transpose", ["d"], "t", perm=[0, 2, 3, 1]),
+        node("Slice", ["t", "one", "end", "one", "step"], "y1"), node("Slice", ["y1", "one", "end", "two", "step"], "y2"),
+        node("Concat", ["y2", "y2"], "y3", axis=2), node("Transpose", ["y3"], "y", perm=[0, 3, 1, 2]),
+        node("GlobalMaxPool", ["y"], "p"), node("Flatten", ["p"], "logits")]
+    constants = [
+        weights("w1", 4, 3, 3, 3), weights("w2", 4, 3, 2, 2), constant("one", [1], np.int64), constant("two", [2], np.int64),
+        constant("end", [9], np.int64), constant("step", [1], np.int64), weights("g", 6), weights("b", 6),
+        weights("mean", 6), constant("v", [1, 2, 3, 4, 5, 6])]
+    write(path, nodes, constants, [1, 3, 9, 9], 13)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +132,7 @@ def main():
     keras_style(folder / "keras.onnx")
     quantized(folder / "quantized.onnx")
     pairs(folder / "pairs.onnx")
+    maps(folder / "maps.onnx")
 
 
 if __name__ == "__main__":

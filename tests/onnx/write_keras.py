@@ -24,11 +24,20 @@ OPSETS = (11, 13)
 NETWORKS = {"EfficientNetB0": 224, "EfficientNetB1": 240, "EfficientNetB2": 128, "EfficientNetB3": 128,
             "EfficientNetB4": 128, "EfficientNetV2S": 150, "MobileNetV2": 224,
             "MobileNetV3Large": 224, "MobileNetV3Small": 224}
+# Networks of other families, for what they do with maps: pools, parts, joined channels.
+OTHERS = {"ResNet50": 96, "DenseNet121": 64, "InceptionV3": 139, "NASNetMobile": 224}
 
 
-def awake(model):
-    """Statistics that layers would have after training, roughly."""
+def awake(model, size):
+    """Statistics that layers would have after training, roughly; of size, those of noise of that size."""
     rng = np.random.default_rng(1)
+    if size:
+        # Long rows of residuals grow until the last bit of the input moves all logits by more than what is compared.
+        for layer in model.layers:
+            if isinstance(layer, tf.keras.layers.BatchNormalization):
+                layer.momentum = 0
+        model(rng.normal(128, 128, (2, size, size, 3)).astype(np.float32), training=True)
+        return model
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             n = layer.gamma.shape[0]
@@ -44,13 +53,14 @@ def awake(model):
 def main():
     folder, parts = sys.argv[1], sys.argv[2:]
     os.makedirs(folder, exist_ok=True)
-    for name, size in NETWORKS.items():
+    for name, size in {**NETWORKS, **OTHERS}.items():
         wanted = [op for op in OPSETS if not parts or any(p in f"keras-{name}-op{op}" for p in parts)]
         if not wanted:
             continue
         tf.keras.utils.set_random_seed(1)
         tf.keras.backend.clear_session()
-        model = awake(getattr(tf.keras.applications, name)(weights=None, input_shape=(size, size, 3)))
+        model = getattr(tf.keras.applications, name)(weights=None, input_shape=(size, size, 3))
+        model = awake(model, size if "V2S" in name or name in OTHERS else 0)
         with tempfile.TemporaryDirectory() as tmp:
             model.export(tmp, verbose=False)
             for opset in wanted:

@@ -208,6 +208,12 @@ static EffGraph *odd_graph(bool with_classifier, bool with_identity)
     s = batchnorm(g, "hard_sigmoid", s, 5, 1.0f / 6, 0);
     x = add(g, (EffNode){.op = EFF_OP_MUL}, "scale", x, s);
     x = conv(g, "third", x, 5, 6, 1);
+    EffNode pool = {.op = EFF_OP_POOL, .pooling = EFF_POOLING_MAX};
+    pool.conv = (EffConv){.kernel_h = 3, .kernel_w = 3, .stride = 2, .pad_top = 1, .pad_left = 1, .pad_right = 2};
+    x = add(g, pool, "largest", x, -1);
+    pool = (EffNode){.op = EFF_OP_POOL, .pooling = EFF_POOLING_MEAN};
+    pool.conv = (EffConv){.kernel_h = 2, .kernel_w = 2, .stride = 1, .pad_left = 1, .pad_bottom = 1};
+    x = add(g, pool, "average", x, -1);
     x = add(g, mean, "pool", x, -1);
     g->n_classes = 6;
     if (with_classifier) {

@@ -9,7 +9,7 @@
 
 #include "import/onnx/onnx_model.h"
 
-enum { EFF_ONNX_MAX_INPUTS = 64 };
+enum { EFF_ONNX_MAX_INPUTS = 64, EFF_ONNX_MAX_SPLIT = 64 };
 
 /* What the evaluation of a whole model may cost, so that a small file cannot ask for much. */
 typedef struct EffOnnxBudget {
@@ -23,13 +23,14 @@ typedef struct EffOnnxCall {
     int64_t opset;
     const EffOnnxTensor *in[EFF_ONNX_MAX_INPUTS]; /* NULL: left out */
     int n_in;
+    int which;    /* the output that is asked for: of Split; 0 of the others */
     bool compute; /* the elements of all inputs are known */
     EffOnnxBudget *budget;
     EffOnnxTensor *out;
 } EffOnnxCall;
 
 /*
- * Evaluate a node's first output. `out` has data when those of all the inputs that it needs are known.
+ * Evaluate a node's output `which`. `out` has data when those of all the inputs that it needs are known.
  * @return EFF_OK (eff_onnx_free), EFF_ERR_UNSUPPORTED (an operator, or an attribute of it, that is not known),
  *         EFF_ERR_FORMAT (inputs that do not fit), EFF_ERR_LIMIT, EFF_ERR_NOMEM. The message names no node.
  */
@@ -69,6 +70,14 @@ EffStatus eff_onnx_misfit(const char *what);
 void eff_onnx_strides(const EffOnnxTensor *t, int rank, size_t *strides);
 /* The next index of a shape; returns false after the last one. */
 bool eff_onnx_step(int rank, const int64_t *dims, int64_t *index);
+
+/* Elements begin, begin + step, ... of each axis, dims of them: what Slice takes of its input, or an output of Split.
+ */
+typedef struct EffOnnxSlice {
+    int64_t begin[EFF_MAX_RANK], step[EFF_MAX_RANK], dims[EFF_MAX_RANK];
+} EffOnnxSlice;
+EffStatus eff_onnx_slice(const EffOnnxCall *c, EffOnnxSlice *out);
+EffStatus eff_onnx_split(const EffOnnxCall *c, EffOnnxSlice *out); /* of output c->which */
 
 /* Windows of convolutions and pools: sizes along each spatial axis, after auto_pad. */
 typedef struct EffOnnxWindow {

@@ -235,7 +235,7 @@ static void clamp_slice(int64_t n, int64_t *start, int64_t end, int64_t step, in
     *start = s;
 }
 
-static EffStatus op_slice(EffOnnxCall *c)
+EffStatus eff_onnx_slice(const EffOnnxCall *c, EffOnnxSlice *out)
 {
     const EffOnnxTensor *x = c->in[0];
     int64_t starts[EFF_MAX_RANK], ends[EFF_MAX_RANK], axes[EFF_MAX_RANK], steps[EFF_MAX_RANK];
@@ -251,30 +251,89 @@ static EffStatus op_slice(EffOnnxCall *c)
         return st;
     if (n < 0 || n_ends != n || (n_axes >= 0 && n_axes != n) || (n_steps >= 0 && n_steps != n))
         return eff_onnx_misfit("starts, ends, axes and steps of different lengths");
-    int64_t dims[EFF_MAX_RANK], begin[EFF_MAX_RANK] = {0}, step[EFF_MAX_RANK], index[EFF_MAX_RANK] = {0};
     for (int i = 0; i < x->rank; i++) {
-        dims[i] = x->dims[i];
-        step[i] = 1;
+        out->dims[i] = x->dims[i];
+        out->begin[i] = 0;
+        out->step[i] = 1;
     }
     for (int i = 0; i < n; i++) {
         int axis;
         if (!eff_onnx_axis(n_axes >= 0 ? axes[i] : i, x->rank, &axis))
             return eff_onnx_misfit("an axis outside the tensor");
-        step[axis] = n_steps >= 0 ? steps[i] : 1;
-        if (step[axis] == 0 || step[axis] < -INT32_MAX)
+        out->step[axis] = n_steps >= 0 ? steps[i] : 1;
+        if (out->step[axis] == 0 || out->step[axis] < -INT32_MAX)
             return eff_onnx_misfit("a step of 0");
-        begin[axis] = starts[i];
-        clamp_slice(x->dims[axis], &begin[axis], ends[i], step[axis], &dims[axis]);
+        out->begin[axis] = starts[i];
+        clamp_slice(x->dims[axis], &out->begin[axis], ends[i], out->step[axis], &out->dims[axis]);
     }
-    st = eff_onnx_result(c, x->type, x->rank, dims);
+    return EFF_OK;
+}
+
+/* The elements of a slice as the output. */
+static EffStatus take_slice(EffOnnxCall *c, const EffOnnxSlice *s)
+{
+    const EffOnnxTensor *x = c->in[0];
+    int64_t index[EFF_MAX_RANK] = {0};
+    const EffStatus st = eff_onnx_result(c, x->type, x->rank, s->dims);
     for (size_t i = 0; st == EFF_OK && c->compute && i < c->out->n; i++) {
         size_t j = 0;
         for (int k = 0; k < x->rank; k++)
-            j = j * (size_t)x->dims[k] + (size_t)(begin[k] + index[k] * step[k]);
+            j = j * (size_t)x->dims[k] + (size_t)(s->begin[k] + index[k] * s->step[k]);
         eff_onnx_copy(c->out, i, x, j);
-        eff_onnx_step(x->rank, dims, index);
+        eff_onnx_step(x->rank, s->dims, index);
     }
     return st;
+}
+
+static EffStatus op_slice(EffOnnxCall *c)
+{
+    EffOnnxSlice s;
+    const EffStatus st = eff_onnx_slice(c, &s);
+    return st == EFF_OK ? take_slice(c, &s) : st;
+}
+
+/* Sizes from an attribute until set 12, then from an input; without, equal ones, the last smaller where it must be. */
+EffStatus eff_onnx_split(const EffOnnxCall *c, EffOnnxSlice *out)
+{
+    const EffOnnxTensor *x = c->in[0];
+    int64_t sizes[EFF_ONNX_MAX_SPLIT], sum = 0;
+    const int n_out = c->node->n_outputs;
+    int axis, n;
+    if (n_out > EFF_ONNX_MAX_SPLIT)
+        return eff_fail(EFF_ERR_LIMIT, "%d outputs; at most %d are supported", n_out, EFF_ONNX_MAX_SPLIT);
+    if (!eff_onnx_axis(eff_onnx_int(c->node, "axis", 0), x->rank, &axis))
+        return eff_onnx_misfit("an axis outside the tensor");
+    const EffStatus st = eff_onnx_list(c, "split", 1, sizes, EFF_ONNX_MAX_SPLIT, &n);
+    if (st != EFF_OK)
+        return st;
+    const int64_t all = x->dims[axis], parts = eff_onnx_int(c->node, "num_outputs", n_out);
+    const int64_t each = parts > 0 ? all / parts + (all % parts != 0) : 0;
+    for (int i = 0; n < 0 && i < n_out; i++)
+        sizes[i] = each * (i + 1) <= all ? each : each * i < all ? all - each * i : 0;
+    if (n >= 0 ? n != n_out : parts != n_out)
+        return eff_onnx_misfit("parts of another number than the outputs");
+    for (int i = 0; i < x->rank; i++) {
+        out->dims[i] = x->dims[i];
+        out->begin[i] = 0;
+        out->step[i] = 1;
+    }
+    for (int i = 0; i < n_out; i++) {
+        if (sizes[i] < 0 || sizes[i] > all - sum)
+            return eff_onnx_misfit("parts that are larger than the whole");
+        if (i == c->which) {
+            out->begin[axis] = sum;
+            out->dims[axis] = sizes[i];
+        }
+        sum += sizes[i];
+    }
+    return sum == all ? EFF_OK : eff_onnx_misfit("parts that are smaller than the whole");
+}
+
+static EffStatus op_split(EffOnnxCall *c)
+{
+    EffOnnxSlice s;
+    const EffStatus st = eff_onnx_split(c, &s);
+    return st == EFF_OK ? take_slice(c, &s) : st;
 }
 
 static EffStatus op_concat(EffOnnxCall *c)
@@ -489,6 +548,7 @@ const EffOnnxOp eff_onnx_shape_ops[] = {{"Identity", op_identity, 1},
                                         {"Size", op_size, 1},
                                         {"Gather", op_gather, 2},
                                         {"Slice", op_slice, 1},
+                                        {"Split", op_split, 1},
                                         {"Concat", op_concat, 1},
                                         {"Expand", op_expand, 2},
                                         {"Constant", op_constant, 0},

@@ -78,13 +78,12 @@ static bool is_view(const EffOnnxNode *node)
 
 /* ---- Nodes ---- */
 
-/* Shape of the first output, and its elements if those of the inputs are known. */
-static EffStatus evaluate(EffOnnxLowerer *l, const EffOnnxNode *node, EffOnnxTensor *out)
+EffStatus eff_onnx_call_of(EffOnnxLowerer *l, const EffOnnxNode *node, EffOnnxCall *out)
 {
-    EffOnnxCall call = {.model = l->m, .node = node, .opset = l->m->opset, .budget = &l->budget, .out = out};
+    *out = (EffOnnxCall){.model = l->m, .node = node, .opset = l->m->opset, .budget = &l->budget};
     if (node->n_inputs > EFF_ONNX_MAX_INPUTS)
         return eff_fail(EFF_ERR_LIMIT, "%d inputs; at most %d are supported", node->n_inputs, EFF_ONNX_MAX_INPUTS);
-    call.n_in = node->n_inputs;
+    out->n_in = node->n_inputs;
     for (int i = 0; i < node->n_inputs; i++) {
         const int v = eff_onnx_in(l->m, node, i);
         if (v < 0)
@@ -95,17 +94,22 @@ static EffStatus evaluate(EffOnnxLowerer *l, const EffOnnxNode *node, EffOnnxTen
                             "its input '%.200s' is computed by nothing before it; export the model again",
                             eff_onnx_text(name, l->m->values[v].name));
         }
-        call.in[i] = &l->m->values[v].t;
+        out->in[i] = &l->m->values[v].t;
     }
-    return eff_onnx_eval(&call);
+    return EFF_OK;
 }
 
-static EffStatus lower_node(EffOnnxLowerer *l, int index, EffOnnxFate *fate)
+/* Shape of an output, and its elements if those of the inputs are known. */
+static EffStatus evaluate(EffOnnxLowerer *l, const EffOnnxNode *node, int which)
 {
-    const EffOnnxNode *node = &l->m->nodes[index];
-    const int y = eff_onnx_out(l->m, node, 0), x = eff_onnx_in(l->m, node, 0);
     EffOnnxTensor t = {0};
-    const EffStatus st = evaluate(l, node, &t);
+    EffOnnxCall call;
+    const int y = eff_onnx_out(l->m, node, which);
+    EffStatus st = eff_onnx_call_of(l, node, &call);
+    call.out = &t;
+    call.which = which;
+    if (st == EFF_OK)
+        st = eff_onnx_eval(&call);
     if (st != EFF_OK)
         return st;
     if (y < 0) {
@@ -114,11 +118,26 @@ static EffStatus lower_node(EffOnnxLowerer *l, int index, EffOnnxFate *fate)
     }
     l->m->values[y].t = t;
     l->m->values[y].is_known = true;
+    return EFF_OK;
+}
+
+static EffStatus lower_node(EffOnnxLowerer *l, int index, EffOnnxFate *fate)
+{
+    const EffOnnxNode *node = &l->m->nodes[index];
+    const int y = eff_onnx_out(l->m, node, 0), x = eff_onnx_in(l->m, node, 0);
+    const bool splits = eff_onnx_is(node, "Split"); /* the only one whose other outputs are computed */
+    for (int i = 0; i < (splits ? node->n_outputs : 1); i++) {
+        const EffStatus st = evaluate(l, node, i);
+        if (st != EFF_OK)
+            return st;
+    }
+    if (y < 0)
+        return EFF_OK;
     *fate = EFF_ONNX_FOLDED;
-    if (t.data != NULL)
+    if (l->m->values[y].t.data != NULL)
         return EFF_OK;
     *fate = EFF_ONNX_FREE;
-    for (int i = 1; i < node->n_outputs; i++) {
+    for (int i = 1; i < node->n_outputs && !splits; i++) {
         const int other = eff_onnx_out(l->m, node, i);
         if (other >= 0 && l->m->values[other].n_consumers > 0)
             return eff_fail(EFF_ERR_UNSUPPORTED, "output %d is used; only the first one is supported", i);
