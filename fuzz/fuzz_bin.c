@@ -15,7 +15,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Beyond these a run would only take long. */
-enum { MAX_MACS = 1 << 22, MAX_ARENA = 1 << 24 };
+enum { MAX_WORK = 1 << 22, MAX_ARENA = 1 << 24 };
 
 /* Logits of a session, which is destroyed. */
 static void run_session(EffSession *s, const uint8_t *pixels, float *logits)
@@ -28,11 +28,11 @@ static void run_session(EffSession *s, const uint8_t *pixels, float *logits)
 static void run(EffModel *m)
 {
     EffSession *fused, *steps;
-    uint64_t macs = 0;
+    uint64_t work = 0;
     const size_t n = (size_t)m->plan.n_classes;
     for (int i = 0; i < m->plan.n_steps; i++)
-        macs += m->layers[i].macs;
-    if (macs > MAX_MACS || m->plan.arena_bytes > MAX_ARENA)
+        work += eff_step_work(&m->plan, &m->plan.steps[i]);
+    if (work > MAX_WORK || m->plan.arena_bytes > MAX_ARENA)
         return;
     uint8_t *pixels = calloc((size_t)m->plan.pre.size * (size_t)m->plan.pre.size, 3);
     float *logits = calloc(2 * n, sizeof *logits);

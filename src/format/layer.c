@@ -240,6 +240,14 @@ static uint64_t count_macs(const EffPlan *plan, const EffPlanStep *s)
     return n * (uint64_t)(s->kernel * s->kernel);
 }
 
+uint64_t eff_step_work(const EffPlan *plan, const EffPlanStep *s)
+{
+    const EffPlanTensor *out = eff_step_output(plan, s);
+    if (!eff_step_is_float_pool(s->op))
+        return count_macs(plan, s);
+    return (uint64_t)out->h * (uint64_t)out->w * (uint64_t)out->c * (uint64_t)(s->kernel * s->kernel);
+}
+
 static bool is_quads(const EffPlan *plan, int tensor)
 {
     return tensor != EFF_PLAN_NONE && plan->tensors[tensor].layout == EFF_LAYOUT_QUADS;

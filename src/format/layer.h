@@ -72,6 +72,9 @@ int eff_stem_cases(int *cases, int kernel, int stride, int pad, int size, int ou
 /* Sets of biases of a stem step. */
 int eff_stem_n_cases(const EffPlan *plan, const EffPlanStep *s);
 
+/* How often a step touches a number: multiply-adds, and the taps of pools. Bounds what a hostile file may ask for. */
+uint64_t eff_step_work(const EffPlan *plan, const EffPlanStep *step);
+
 /* Scratch of a step: bytes for each thread, and bytes shared by all. False beyond EFF_PLAN_MAX_ARENA. */
 bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, const EffPlanStep *step);
 

@@ -394,10 +394,10 @@ static void run_accepted(EffPlan *plan)
     EffSession *s = NULL;
     const EffStatus st = eff_model_from_plan(&m, plan, "c");
     assert_int_equal(st, EFF_OK);
-    uint64_t macs = 0;
+    uint64_t work = 0;
     for (int i = 0; i < m->plan.n_steps; i++)
-        macs += m->layers[i].macs;
-    if (macs < 2000000 && m->plan.arena_bytes < 1 << 24) {
+        work += eff_step_work(&m->plan, &m->plan.steps[i]);
+    if (work < 2000000 && m->plan.arena_bytes < 1 << 24) {
         uint8_t *pixels = fx_pixels(&m->plan, 1);
         float *logits = calloc(2 * (size_t)m->plan.n_classes, sizeof *logits), *again = logits + m->plan.n_classes;
         assert_non_null(logits);

@@ -147,8 +147,8 @@ static EffStatus take_pixels(EffOnnxLowerer *l, const EffOnnxNode *from, const c
 /* Whether a Slice has no nodes of its own, since another Slice alone reads it: torch.onnx writes one an axis. */
 static bool is_part_of_next(const EffOnnxLowerer *l, const EffOnnxNode *node)
 {
-    const int y = eff_onnx_out(l->m, node, 0);
-    for (int i = 0; eff_onnx_is(node, "Slice") && l->m->values[y].n_consumers == 1 && i < l->m->n_nodes; i++) {
+    const int y = eff_onnx_is(node, "Slice") ? eff_onnx_out(l->m, node, 0) : -1;
+    for (int i = 0; y >= 0 && l->m->values[y].n_consumers == 1 && i < l->m->n_nodes; i++) {
         if (eff_onnx_in(l->m, &l->m->nodes[i], 0) == y)
             return eff_onnx_is(&l->m->nodes[i], "Slice");
     }
