@@ -9,10 +9,12 @@
 #undef NDEBUG
 #include "base/mem.h"
 #include "base/rng.h"
+#include "effnet/runtime.h"
 #include "format/group.h"
 #include "format/layer.h"
 #include "format/plan.h"
 #include "kernels/act_tables.h"
+#include "runtime/session.h"
 
 #include <assert.h>
 #include <math.h>
@@ -731,6 +733,19 @@ static inline uint8_t *fx_pixels(const EffPlan *plan, uint64_t seed)
     for (size_t i = 0; i < n; i++)
         pixels[i] = (uint8_t)eff_rng_next(&rng);
     return pixels;
+}
+
+/* A model of the plan that `make` draws; cpu as in eff_model_from_plan(). eff_model_close(). */
+static inline EffModel *fx_model(void (*make)(EffPlan *, uint64_t), uint64_t seed, const char *cpu)
+{
+    EffPlan plan;
+    EffModel *m = NULL;
+    make(&plan, seed);
+    const EffStatus st = eff_model_from_plan(&m, &plan, cpu);
+    if (st != EFF_OK)
+        fprintf(stderr, "%s\n", eff_last_message());
+    assert(st == EFF_OK && plan.steps == NULL); /* taken over */
+    return m;
 }
 
 #endif
