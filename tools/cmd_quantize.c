@@ -31,7 +31,6 @@ static const Option quantize_options[] = {
     {"table", 0, "FILE", "ranges and types as this table says, one that was written before", COMPLETES_FILE},
     {"ranges", 0, "METHOD", "auto (default), minmax, percentile:P, mse or kl (doc/quantization.md)", COMPLETES_NOTHING},
     {"no-gptq", 0, NULL, "round the weights instead of choosing them by the pictures (quick)", COMPLETES_NOTHING},
-    {"no-unit-search", 0, NULL, "depthwise weights in the smallest unit that holds them", COMPLETES_NOTHING},
     {"no-migration", 0, NULL, "one scale a tensor, not one a channel, before pointwise layers", COMPLETES_NOTHING},
     {"int16-nodes", 0, "N", "16-bit inputs for the N convolutions that gain most (default: none)", COMPLETES_NOTHING},
     {"max-drop", 0, "X", "16-bit inputs for as few as bring the drop to X points of agreement", COMPLETES_NOTHING},
@@ -140,7 +139,6 @@ static ExitCode quantize_with(const Args *a, ModelSpec *spec, const EffGraph *g,
     options->table_name = cli_value(a, "table");
     options->float_nodes = cli_value(a, "float-nodes");
     options->no_gptq = cli_flag(a, "no-gptq");
-    options->no_unit_search = cli_flag(a, "no-unit-search");
     options->no_migration = cli_flag(a, "no-migration");
     options->progress = show_progress;
     options->ctx = &phase;

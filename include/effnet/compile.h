@@ -319,8 +319,7 @@ typedef struct EffQuantizeOptions {
     const char *table_name;       /**< of its file, for messages */
     EffRangeMethod ranges;
     double percentile;  /**< of EFF_RANGES_PERCENTILE, in (0, 100] */
-    int no_gptq;        /**< 1: round the weights, do not choose them; then the next one does not matter */
-    int no_unit_search; /**< 1: depthwise weights keep the smallest unit that holds them */
+    int no_gptq;        /**< 1: round the weights, do not choose them */
     size_t int16_nodes; /**< most convolutions that get 16-bit inputs, those that gain most; 0: none, unless max_drop
                              asks */
     const char *float_nodes; /**< names of convolutions that run in float, with commas between, as if the table said so;

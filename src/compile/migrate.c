@@ -24,9 +24,6 @@
 
 enum { N_SHAPES = 4, MOST_STEPS = 32 };
 
-/* What GPTQ leaves of the squared error of rounded weights. */
-#define LEFT_BY_GPTQ 0.25
-
 /* ---- Variances ---- */
 
 /* Sums over the positions of one picture, and over all. */
@@ -105,7 +102,6 @@ typedef struct Problem {
     const EffGraph *g;
     int value;
     size_t n_ch;
-    double left;   /* of the squared error of weights */
     double *own;   /* [c] */
     double *var;   /* [c] */
     double *power; /* [c] squared weights, of all readers */
@@ -142,7 +138,7 @@ static double error_of(const Problem *p)
             rows += most * most;
         }
     }
-    return inputs + p->left * rows / (127 * 127) * spread;
+    return inputs + rows / (127 * 127) * spread;
 }
 
 static double shape_of(const Problem *p, int shape, size_t c)
@@ -185,7 +181,7 @@ static void solve(Problem *p)
 }
 
 static EffStatus choose(EffTuning *tuning, const EffGraph *g, int value, const EffRange *range, const double *x,
-                        const double *xx, double n_pictures, double left)
+                        const double *xx, double n_pictures)
 {
     const size_t n = (size_t)range->c;
     double *all = eff_calloc(6 * n, sizeof *all);
@@ -198,7 +194,6 @@ static EffStatus choose(EffTuning *tuning, const EffGraph *g, int value, const E
     Problem p = {.g = g,
                  .value = value,
                  .n_ch = n,
-                 .left = left,
                  .own = all,
                  .var = all + n,
                  .power = all + 2 * n,
@@ -255,8 +250,7 @@ EffStatus eff_migrate(EffTuning *tuning, const EffGraph *g, const EffReference *
         st = eff_each_picture(pictures, options, "choosing scales", g->pre.size, run_picture, commit, &job);
     for (int v = 0; v < g->n_values && st == EFF_OK; v++) {
         if (job.at[v] != SIZE_MAX)
-            st = choose(tuning, g, v, &ranges->values[v], job.x + job.at[v], job.xx + job.at[v], (double)pictures->n,
-                        options->no_gptq ? 1 : LEFT_BY_GPTQ);
+            st = choose(tuning, g, v, &ranges->values[v], job.x + job.at[v], job.xx + job.at[v], (double)pictures->n);
     }
     for (size_t i = 0; job.slots != NULL && i < n_slots; i++)
         eff_run_slot_free(&job.slots[i].run);

@@ -410,11 +410,6 @@ static EffStatus tune_dw(const Tuner *t, Layer *l)
     EffStatus st = own(conv, numbers);
     if (st == EFF_OK)
         st = settle(t, l->conv, n_ch, taps);
-    if (st == EFF_OK && !t->options->no_unit_search) {
-        memcpy(conv->acc_min, numbers->acc_unit, n_ch * sizeof *conv->acc_min);
-        eff_dw_choose_units(&r, conv->scaled, conv->acc_min, pool);
-        st = ask(t, l->conv);
-    }
     if (st == EFF_OK)
         eff_dw_round(&r, conv->q, conv->scaled, numbers->acc_unit, NULL, NULL, pool);
     for (size_t c = 0; c < n_ch && st == EFF_OK; c++) {

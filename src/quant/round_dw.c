@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Least squares a channel: moments, units, integers. */
+/* Least squares a channel: moments and integers. */
 #include "quant/round_dw.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { MAX = EFF_DW_MAX_TAPS, CANDIDATES = 32, MAX_SWEEPS = 16, CHUNK = 8 };
+enum { MAX = EFF_DW_MAX_TAPS, MAX_SWEEPS = 16, CHUNK = 8 };
 
 /* ---- Moments ---- */
 
@@ -137,7 +137,7 @@ static bool inside(double q, int q_max)
     return q >= -q_max && q <= q_max;
 }
 
-static void improve(State *s, const Channel *ch, int q_max, bool pairs)
+static void improve(State *s, const Channel *ch, int q_max)
 {
     const size_t n = ch->n;
     for (size_t i = 0; i < n; i++)
@@ -153,7 +153,7 @@ static void improve(State *s, const Channel *ch, int q_max, bool pairs)
                 s->energy += change;
             }
         }
-        for (size_t i = 0; pairs && i < n; i++) {
+        for (size_t i = 0; i < n; i++) {
             for (size_t k = 0; k < i; k++) {
                 for (int sign = 0; sign < 4; sign++) {
                     const double a = sign & 1 ? 1 : -1, b = sign & 2 ? 1 : -1;
@@ -174,7 +174,7 @@ static void improve(State *s, const Channel *ch, int q_max, bool pairs)
 }
 
 /* Nearest plane, from the last tap down; then single steps, and pairs of them. */
-static void round_channel(State *s, const Channel *ch, int q_max, bool pairs)
+static void round_channel(State *s, const Channel *ch, int q_max)
 {
     double sum[MAX] = {0};
     for (size_t i = ch->n; i-- > 0;) {
@@ -182,7 +182,7 @@ static void round_channel(State *s, const Channel *ch, int q_max, bool pairs)
         for (size_t k = 0; k < i; k++)
             sum[k] += (s->q[i] - s->w[i]) * ch->l[i][k];
     }
-    improve(s, ch, q_max, pairs);
+    improve(s, ch, q_max);
 }
 
 static double round_plain(State *s, const Channel *ch, int q_max)
@@ -199,40 +199,10 @@ static double round_plain(State *s, const Channel *ch, int q_max)
 
 typedef struct Job {
     const EffDwRounding *r;
-    double *unit;
-    const double *w, *u;
+    const double *w, *unit;
     int16_t *q;
     double *plain, *chosen;
 } Job;
-
-static void search_channels(void *ctx, size_t begin, size_t end, int worker)
-{
-    const Job *job = ctx;
-    (void)worker;
-    for (size_t c = begin; c < end; c++) {
-        Channel ch;
-        State s;
-        load(&ch, job->r, c);
-        const double smallest = job->unit[c];
-        double best = -1;
-        for (int i = 0; i < CANDIDATES; i++) {
-            const double unit = smallest * (1 + 0.5 * i / CANDIDATES);
-            for (size_t k = 0; k < ch.n; k++)
-                s.w[k] = job->w[c * ch.n + k] / unit;
-            round_channel(&s, &ch, job->r->q_max, false);
-            if (best < 0 || s.energy * unit * unit < best) {
-                best = s.energy * unit * unit;
-                job->unit[c] = unit;
-            }
-        }
-    }
-}
-
-void eff_dw_choose_units(const EffDwRounding *r, const double *wgt, double *unit, EffPool *pool)
-{
-    Job job = {.r = r, .w = wgt, .unit = unit};
-    eff_pool_run(pool, (size_t)r->m->channels, CHUNK, search_channels, &job);
-}
 
 static void round_channels(void *ctx, size_t begin, size_t end, int worker)
 {
@@ -243,25 +213,25 @@ static void round_channels(void *ctx, size_t begin, size_t end, int worker)
         State s, flat;
         load(&ch, job->r, c);
         for (size_t k = 0; k < ch.n; k++)
-            s.w[k] = flat.w[k] = job->w[c * ch.n + k] / job->u[c];
+            s.w[k] = flat.w[k] = job->w[c * ch.n + k] / job->unit[c];
         const double plain = round_plain(&flat, &ch, job->r->q_max);
-        round_channel(&s, &ch, job->r->q_max, true);
+        round_channel(&s, &ch, job->r->q_max);
         if (plain < s.energy) { /* a weight at the limit cannot make up for others */
-            improve(&flat, &ch, job->r->q_max, true);
+            improve(&flat, &ch, job->r->q_max);
             s = flat;
         }
         for (size_t k = 0; k < ch.n; k++)
             job->q[c * ch.n + k] = (int16_t)s.q[k];
         if (job->plain != NULL)
-            job->plain[c] = plain * job->u[c] * job->u[c];
+            job->plain[c] = plain * job->unit[c] * job->unit[c];
         if (job->chosen != NULL)
-            job->chosen[c] = s.energy * job->u[c] * job->u[c];
+            job->chosen[c] = s.energy * job->unit[c] * job->unit[c];
     }
 }
 
 void eff_dw_round(const EffDwRounding *r, int16_t *q, const double *wgt, const double *unit, double *plain,
                   double *chosen, EffPool *pool)
 {
-    Job job = {.r = r, .w = wgt, .u = unit, .q = q, .plain = plain, .chosen = chosen};
+    Job job = {.r = r, .w = wgt, .unit = unit, .q = q, .plain = plain, .chosen = chosen};
     eff_pool_run(pool, (size_t)r->m->channels, CHUNK, round_channels, &job);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Weights of a depthwise convolution: each channel is a least-squares problem of its own, of 9 to 49 weights, small
- * enough to search far more than GPTQ does, the unit of the weights included.
+ * enough to search more than GPTQ does.
  */
 #ifndef EFF_QUANT_ROUND_DW_H
 #define EFF_QUANT_ROUND_DW_H
@@ -34,10 +34,8 @@ typedef struct EffDwRounding {
     int q_max;
 } EffDwRounding;
 
-/* wgt [channels][taps], in units of an input step; unit [channels]: the smallest that they allow; becomes the one, up
- * to 1.5 times as large, whose multiples meet them best. */
-void eff_dw_choose_units(const EffDwRounding *r, const double *wgt, double *unit, EffPool *pool);
-/* q [channels][taps], in [-q_max, q_max]; plain and chosen as in eff_moments_round(), a sample. */
+/* wgt [channels][taps], in units of an input step; unit [channels], of the weights; q [channels][taps], in [-q_max,
+ * q_max]; plain and chosen as in eff_moments_round(), a sample. */
 void eff_dw_round(const EffDwRounding *r, int16_t *q, const double *wgt, const double *unit, double *plain,
                   double *chosen, EffPool *pool);
 
