@@ -153,6 +153,42 @@ static EffDw depthwise(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep 
     return dw;
 }
 
+/* Weights as the kernels want them: tap by tap, a column of zeros behind each row of the window. */
+static EffDwS16 depthwise_s16(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s, const EffKernels *k)
+{
+    const EffPlanTensor *in = &plan->tensors[s->in[0]];
+    const size_t kernel = (size_t)s->kernel, taps = kernel * kernel, pad = (size_t)eff_ch_pad(s->out_ch);
+    EffDwS16 op = {.in_h = in->h,
+                   .in_w = in->w,
+                   .out_w = eff_step_output(plan, s)->w,
+                   .channels = (int)pad,
+                   .kernel = s->kernel,
+                   .stride = s->stride,
+                   .pad_top = s->pad_top,
+                   .pad_left = s->pad_left};
+    const int8_t *src = eff_plan_data(plan, s, EFF_DATA_WGT);
+    int16_t *wgt = k != NULL ? take(mem, kernel * (kernel + 1) * pad * sizeof *wgt) : NULL;
+    for (size_t i = 0; wgt != NULL && i < taps * (size_t)s->out_ch; i++)
+        wgt[(i % taps / kernel * (kernel + 1) + i % kernel) * pad + i / taps] = src[i];
+    op.wgt = wgt;
+    return op;
+}
+
+/* A file's bias is that of the bytes 256 (hi - 128) + lo of an input: without the -128. */
+static const int32_t *signed_bias(EffLayerMem *mem, const EffPlan *plan, const EffPlanStep *s)
+{
+    const size_t taps = (size_t)(s->kernel * s->kernel);
+    const int8_t *wgt = eff_plan_data(plan, s, EFF_DATA_WGT);
+    const int32_t *src = eff_plan_data(plan, s, EFF_DATA_BIAS);
+    int32_t *bias = take(mem, (size_t)eff_param_pad(s->out_ch) * sizeof *bias);
+    for (size_t o = 0; bias != NULL && o < (size_t)s->out_ch; o++) {
+        bias[o] = src[o];
+        for (size_t i = 0; i < taps; i++)
+            bias[o] += 128 * wgt[o * taps + i];
+    }
+    return bias;
+}
+
 static const int32_t *no_bias(EffLayerMem *mem, const EffPlanStep *s)
 {
     return take(mem, (size_t)eff_param_pad(s->out_ch) * sizeof(int32_t));
@@ -267,13 +303,14 @@ void eff_layer_build(EffLayer *out, EffLayerMem *mem, const EffPlan *plan, const
     case EFF_STEP_DW: l.dw = depthwise(mem, plan, s, k); break;
     case EFF_STEP_PW16:
         l.pw = pointwise(mem, plan, s, s->in_ch, k);
-        l.raw.pw = l.pw;
-        l.raw.pw.epi = (EffEpilogue){.kind = EFF_OUT_S32, .bias = no_bias(mem, s)};
+        l.raw = l.pw;
+        l.raw.epi = (EffEpilogue){.kind = EFF_OUT_S32, .bias = no_bias(mem, s)};
         break;
     case EFF_STEP_DW16:
-        l.dw = depthwise(mem, plan, s, k);
-        l.raw.dw = l.dw;
-        l.raw.dw.epi = (EffEpilogue){.kind = EFF_OUT_S32, .bias = no_bias(mem, s)};
+        l.dw16.op = depthwise_s16(mem, plan, s, k);
+        l.dw16.epi = epilogue(mem, plan, s);
+        if (k != NULL)
+            l.dw16.epi.bias = signed_bias(mem, plan, s);
         l.out_cols = eff_step_output(plan, s)->w;
         break;
     case EFF_STEP_PW_F32:
@@ -326,8 +363,7 @@ bool eff_layer_scratch(size_t *each, size_t *shared, const EffLayer *layer, cons
             EFF_WIDE_TILE * (2 * (size_t)eff_ch_pad(s->in_ch) + 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch));
         break;
     case EFF_STEP_DW16:
-        if (!eff_quads_bytes(shared, &layer->quads, layer->quads.n_quads) || !eff_mul_size(shared, *shared, 2) ||
-            !eff_mul_size(each, (size_t)layer->out_cols, 4 * 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch)))
+        if (!eff_mul_size(each, (size_t)layer->out_cols, 2 * sizeof(int32_t) * (size_t)eff_ch_pad(s->out_ch)))
             return false;
         break;
     case EFF_STEP_PW_F32:

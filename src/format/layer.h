@@ -16,14 +16,15 @@ typedef struct EffLayer {
     EffQuads quads; /* of the row quads that the step reads or writes */
     uint64_t macs;
     int out_cols; /* DW16, DW_F32 */
-    union {       /* PW16, DW16: as pw or dw, but sums without bias, of a byte of the inputs */
-        EffPw pw;
-        EffDw dw;
-    } raw;
+    EffPw raw;    /* PW16: as pw, but sums without bias, of a byte of the inputs */
     union {
         EffStem stem;
         EffPw pw;
         EffDw dw;
+        struct {
+            EffDwS16 op;
+            EffEpilogue epi; /* bias for signed inputs: the file's has 128 sum(wgt) less */
+        } dw16;
         struct {
             EffFc op;
             EffFcEpilogue epi;         /* FC */

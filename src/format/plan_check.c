@@ -428,10 +428,11 @@ static EffStatus check_wide(const EffPlan *plan, const EffPlanStep *s, const Eff
 {
     const int8_t *wgt = eff_plan_data(plan, s, EFF_DATA_WGT);
     const bool dw = s->op == EFF_STEP_DW16;
-    const EffStatus st = dw ? eff_dw_check(&l->dw, wgt, to_u8) : eff_pw_check(&l->pw, wgt, to_u8);
+    const EffDw bytes = {.channels = s->out_ch, .kernel = s->kernel, .stride = s->stride, .epi = l->dw16.epi};
+    const EffStatus st = dw ? eff_dw_check(&bytes, wgt, to_u8) : eff_pw_check(&l->pw, wgt, to_u8);
     if (st != EFF_OK)
         return st;
-    return dw ? eff_wide_check(wgt, l->dw.epi.bias, s->out_ch, s->kernel * s->kernel)
+    return dw ? eff_wide_check(wgt, l->dw16.epi.bias, s->out_ch, s->kernel * s->kernel)
               : eff_wide_check(wgt, l->pw.epi.bias, s->out_ch, s->in_ch);
 }
 

@@ -71,10 +71,6 @@ static void run(const EffDw *op, const EffDwIo *io)
             for (int c = io->ch_begin; c < io->ch_end; c++) {
                 const size_t at = pixel + (size_t)c;
                 const int32_t acc = accumulate(op, io, y * op->stride, x * op->stride, c);
-                if (e->kind == EFF_OUT_S32) {
-                    io->dst_s32[at] = acc;
-                    continue;
-                }
                 if (e->kind == EFF_OUT_U8_CLAMP) {
                     io->dst_u8[at] = eff_epilogue_u8_clamp(e, c, acc);
                     continue;

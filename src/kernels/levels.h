@@ -8,6 +8,7 @@
 extern const EffPwKernel eff_pw_u8s8_c;
 extern const EffDwKernel eff_dw_u8s8_c;
 extern const EffFcKernel eff_fc_s16_c;
+eff_dw_s16_fn eff_dw_s16_c;
 eff_join_fn eff_join_c;
 eff_fc_epilogue_fn eff_fc_epilogue_c;
 eff_quant_fn eff_quant_s16u8_c;
@@ -26,6 +27,7 @@ void eff_kernels_init_c(EffKernels *k);
 /* x86: these symbols exist on that architecture only. */
 extern const EffPwKernel eff_pw_u8s8_4x24_avx2, eff_pw_u8s8_4x24_avxvnni, eff_pw_u8s8_4x24_avx512vl;
 extern const EffDwKernel eff_dw_u8s8_8x8_avx2, eff_dw_u8s8_8x8_avxvnni, eff_dw_u8s8_8x8_avx512vl;
+eff_dw_s16_fn eff_dw_s16_avx2;
 extern const EffFcKernel eff_fc_s16_avx2;
 eff_fc_epilogue_fn eff_fc_epilogue_avx2;
 eff_quant_fn eff_quant_s16u8_avx2;
@@ -35,6 +37,7 @@ eff_pool_u8_fn eff_pool_u8_avx2;
 
 extern const EffPwKernel eff_pw_u8s8_12x32_avx512vnni, eff_pw_u8s8_12x32_avx512vbmi;
 extern const EffDwKernel eff_dw_u8s8_4x16_avx512vnni, eff_dw_u8s8_4x16_avx512vbmi;
+eff_dw_s16_fn eff_dw_s16_avx512vnni;
 extern const EffFcKernel eff_fc_s16_avx512vnni;
 eff_fc_epilogue_fn eff_fc_epilogue_avx512vnni;
 eff_quant_fn eff_quant_s16u8_avx512vnni;

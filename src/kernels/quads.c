@@ -83,32 +83,3 @@ void eff_quads_from_nhwc(const EffQuads *q, uint8_t *dst, const uint8_t *src, si
         }
     }
 }
-
-/* A row of a quad, or of its padding. */
-static void split_row(const EffQuads *q, uint8_t *hi, uint8_t *lo, const int16_t *src, size_t src_stride, int n_ch)
-{
-    const size_t column = 4 * (size_t)q->ch_stride;
-    for (int x = -q->pad_left; x < q->n_cols - q->pad_left; x++, hi += column, lo += column) {
-        const int16_t *from = src != NULL && x >= 0 && x < q->cols ? src + (size_t)x * src_stride : NULL;
-        for (int c = 0; c < n_ch; c++) {
-            const int v = (from != NULL ? from[c] : 0) + 32768;
-            hi[4 * c] = (uint8_t)(v >> 8);
-            lo[4 * c] = (uint8_t)(v & 255);
-        }
-    }
-}
-
-void eff_quads_split(const EffQuads *q, uint8_t *hi, uint8_t *lo, const int16_t *src, size_t src_stride, int n_ch,
-                     int quad_begin, int quad_end)
-{
-    const size_t stride = eff_quads_stride(q);
-    assert(n_ch <= q->ch_stride && quad_begin >= 0 && quad_end <= q->n_quads);
-    for (int j = quad_begin; j < quad_end; j++, hi += stride, lo += stride) {
-        for (int r = 0; r < 4; r++) {
-            const int y = 4 * j + r - q->pad_top;
-            const bool inside = y >= 0 && y < q->rows;
-            split_row(q, hi + r, lo + r, inside ? src + (size_t)y * (size_t)q->cols * src_stride : NULL, src_stride,
-                      n_ch);
-        }
-    }
-}

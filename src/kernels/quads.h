@@ -56,12 +56,4 @@ void eff_quads_fill_padding(const EffQuads *q, uint8_t *dst, const int16_t *zero
 void eff_quads_from_nhwc(const EffQuads *q, uint8_t *dst, const uint8_t *src, size_t src_stride, const int16_t *zero,
                          int n_ch, int quad_begin, int quad_end);
 
-/**
- * Row quads of the two bytes of 16-bit values (eff_split_s16()), in two buffers of one geometry; the padding is 0.
- *
- * @param src  [rows][cols][src_stride], channels 0..n_ch - 1.
- */
-void eff_quads_split(const EffQuads *q, uint8_t *hi, uint8_t *lo, const int16_t *src, size_t src_stride, int n_ch,
-                     int quad_begin, int quad_end);
-
 #endif

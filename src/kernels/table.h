@@ -119,7 +119,6 @@ typedef struct EffDwIo {
     const EffQuads *quads; /**< geometry of src, from eff_quads_init() for this layer */
     uint8_t *dst_u8;       /**< [row_end - row_begin][out_cols][eff_ch_pad(channels)] at channel 0, or NULL */
     int16_t *dst_s16;      /**< the same, of S16 and ACT, or NULL */
-    int32_t *dst_s32;      /**< the same, of S32, or NULL */
     int32_t *pool;         /**< S16, ACT: [eff_ch_pad(channels)], the sums of y are added to it; or NULL. A thread has
                                 its own. */
     int out_cols;
@@ -136,6 +135,23 @@ typedef struct EffDwKernel {
 } EffDwKernel;
 
 EffStatus eff_dw_check(const EffDw *op, const int8_t *wgt, int to_u8);
+
+/** A depthwise convolution of 16-bit inputs, without an epilogue. */
+typedef struct EffDwS16 {
+    int in_h, in_w, out_w;
+    int channels; /**< a multiple of EFF_CH_ALIGN */
+    int kernel;   /**< 3, 5 or 7 */
+    int stride;   /**< 1 or 2 */
+    int pad_top, pad_left;
+    const int16_t
+        *wgt; /**< [kernel][kernel + 1][channels], in [-127, 127]; the last of a row, which pairs want, is 0 */
+} EffDwS16;
+
+/**
+ * Row y of the output: dst[x][c] = (128 + sum over window of src * wgt) >> 8. What lies outside of the picture is 0.
+ * 49 * 127 * 2^15 fits s32. src: [in_h][in_w][channels], dst: [out_w][channels].
+ */
+typedef void eff_dw_s16_fn(const EffDwS16 *op, const int16_t *src, int32_t *dst, int y);
 
 /* ---- s16 -> u8 and element-wise -----------------------------------------------------------------------------------
  */
@@ -255,6 +271,7 @@ typedef void eff_peak_fn(long n_ops);
 typedef struct EffKernels {
     EffPwKernel pw_u8s8;
     EffDwKernel dw_u8s8;
+    eff_dw_s16_fn *dw_s16;
     EffFcKernel fc_s16;
     eff_fc_epilogue_fn *fc_epilogue;
     eff_quant_fn *quant_s16u8;

@@ -7,6 +7,7 @@ void eff_kernels_init_c(EffKernels *k)
     *k = (EffKernels){
         .pw_u8s8 = eff_pw_u8s8_c,
         .dw_u8s8 = eff_dw_u8s8_c,
+        .dw_s16 = eff_dw_s16_c,
         .fc_s16 = eff_fc_s16_c,
         .fc_epilogue = eff_fc_epilogue_c,
         .quant_s16u8 = eff_quant_s16u8_c,

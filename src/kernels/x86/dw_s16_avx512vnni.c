@@ -40,7 +40,7 @@ static EFF_ALWAYS_INLINE V add_32(V a, V b)
 
 static EFF_ALWAYS_INLINE V shift_8(V v)
 {
-    return _mm512_srai_epi32(v, 8);
+    return _mm512_srav_epi32(v, _mm512_set1_epi32(8)); /* srai is not emulated */
 }
 
 /* Of channels 0-3, 8-11, 16-19, 24-27, and of those between. */

@@ -172,7 +172,7 @@ static sums_fn *const sums[3][2][WIDTHS] = {{{sums_3s1_1, sums_3s1_2, NULL}, {su
                                             {{sums_7s1_1, sums_7s1_2, NULL}, {sums_7s2_1, sums_7s2_2, sums_7s2_4}}};
 
 /* What one run writes: u8, s16 and the pool, or sums. */
-typedef enum Form { FORM_U8, FORM_S16, FORM_S32 } Form;
+typedef enum Form { FORM_U8, FORM_S16 } Form;
 
 typedef struct Tile {
     const EffDw *op;
@@ -198,13 +198,6 @@ static EFF_ALWAYS_INLINE void dw_store(const Tile *t, Mode mode, Form form, int 
 {
     const EffDwIo *io = t->io;
     const size_t at = t->dst + (size_t)c;
-    if (form == FORM_S32) {
-        for (int g = 0; g < n_groups; g++) {
-            for (int i = 0; i < t->px[g].n; i++)
-                store32(io->dst_s32 + at + t->px[g].at[i], acc[4 * g + i]);
-        }
-        return;
-    }
     const Channels ch = load_channels(&t->op->epi, mode, c, form == FORM_U8, ORDER_PAIRS);
     Y sum = _mm256_setzero_si256();
     for (int g = 0; g < n_groups && t->px[g].n > 0; g++) {
@@ -325,11 +318,6 @@ static EFF_NOINLINE void dw_interp_s16(const EffDw *op, const EffDwIo *io)
     dw_rows(op, io, MODE_INTERP, FORM_S16);
 }
 
-static EFF_NOINLINE void dw_raw(const EffDw *op, const EffDwIo *io)
-{
-    dw_rows(op, io, MODE_RAW, FORM_S32);
-}
-
 /* Both u8 and s16 are made by two runs: layers of the family want one of them. */
 static void dw_run(const EffDw *op, const EffDwIo *io)
 {
@@ -341,10 +329,6 @@ static void dw_run(const EffDw *op, const EffDwIo *io)
         [MODE_LINEAR] = dw_linear_s16, [MODE_STAIR] = dw_stair_s16, [MODE_INTERP] = dw_interp_s16};
     assert(io->row_begin % (4 / op->stride) == 0 && io->ch_end - io->ch_begin <= io->quads->ch_stride);
     const Mode mode = epilogue_mode(&op->epi);
-    if (mode == MODE_RAW) {
-        dw_raw(op, io);
-        return;
-    }
     if (io->dst_u8)
         run_u8[mode](op, io);
     if (mode != MODE_CLAMP && (io->dst_s16 || io->pool))

@@ -215,12 +215,12 @@ static EFF_ALWAYS_INLINE void dw_5x5s2(Z acc[MAX_ROWS][TILE_COLS], const uint8_t
 }
 
 /* What one run writes: u8, s16 and the pool, or sums. */
-typedef enum Form { FORM_U8, FORM_S16, FORM_S32 } Form;
+typedef enum Form { FORM_U8, FORM_S16 } Form;
 
 /* Bytes of a value. */
 static EFF_ALWAYS_INLINE size_t form_bytes(Form form)
 {
-    return form == FORM_U8 ? 1 : form == FORM_S16 ? 2 : 4;
+    return form == FORM_U8 ? 1 : 2;
 }
 
 typedef struct Tile {
@@ -296,9 +296,7 @@ static EFF_ALWAYS_INLINE void dw_store_s16(const Tile *t, uint8_t *dst, const Pi
 static EFF_ALWAYS_INLINE void dw_store(const Tile *t, const Shared *shared, Z one, Mode mode, Form form, int rows,
                                        int n_cols, int c, Z acc[MAX_ROWS][TILE_COLS])
 {
-    Channels ch;
-    if (form != FORM_S32)
-        ch = load_channels(&t->op->epi, mode, c, form == FORM_U8, ORDER_PAIRS);
+    const Channels ch = load_channels(&t->op->epi, mode, c, form == FORM_U8, ORDER_PAIRS);
     const int at_once = n_cols > 2 ? 1 : 4 / n_cols;
     uint8_t *dst = t->dst ? t->dst + (size_t)c * form_bytes(form) : NULL;
     int32_t *pool = t->io->pool;
@@ -314,13 +312,7 @@ static EFF_ALWAYS_INLINE void dw_store(const Tile *t, const Shared *shared, Z on
             px[i] = dw_pixel(t, row, rows, n_cols, i);
             four[i] = px[i].row < rows && px[i].column < n_cols ? acc[px[i].row][px[i].column] : acc[row][0];
         }
-        if (form == FORM_S32) {
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) {
-                if (px[i].stored)
-                    _mm512_storeu_si512(dw_at(t, dst, px[i]), four[i]);
-            }
-        } else if (form == FORM_U8) {
+        if (form == FORM_U8) {
             dw_store_u8(t, dst, px, epilogue_p4c16(shared, &ch, mode, four));
         } else {
             const Words y = epilogue_words(shared, &ch, mode, four);
@@ -378,7 +370,7 @@ static EFF_ALWAYS_INLINE void dw_row_of_tiles(Tile *t, const Shared *shared, Mod
     const EffDwIo *io = t->io;
     const size_t at = (size_t)(y - io->row_begin), column = (size_t)io->quads->ch_stride * 4;
     const uint8_t *src = io->src + at * (size_t)stride / 4 * t->quad;
-    uint8_t *dst = form == FORM_U8 ? io->dst_u8 : form == FORM_S16 ? (uint8_t *)io->dst_s16 : (uint8_t *)io->dst_s32;
+    uint8_t *dst = form == FORM_U8 ? io->dst_u8 : (uint8_t *)io->dst_s16;
     const Z one = hidden(_mm512_set1_epi16(1));
     t->n_rows = io->row_end - y < rows ? io->row_end - y : rows;
     for (int x = 0; x < io->out_cols; x += 4) {
@@ -460,11 +452,6 @@ static EFF_NOINLINE void dw_interp_s16(const EffDw *op, const EffDwIo *io)
     dw_windows(op, io, MODE_INTERP, FORM_S16);
 }
 
-static EFF_NOINLINE void dw_raw(const EffDw *op, const EffDwIo *io)
-{
-    dw_windows(op, io, MODE_RAW, FORM_S32);
-}
-
 /* Both u8 and s16 are made by two runs: layers of the family want one of them. */
 static void dw_run(const EffDw *op, const EffDwIo *io)
 {
@@ -480,10 +467,6 @@ static void dw_run(const EffDw *op, const EffDwIo *io)
         return;
     }
     const Mode mode = epilogue_mode(&op->epi);
-    if (mode == MODE_RAW) {
-        dw_raw(op, io);
-        return;
-    }
     if (io->dst_u8)
         run_u8[mode](op, io);
     if (mode != MODE_CLAMP && (io->dst_s16 || io->pool))

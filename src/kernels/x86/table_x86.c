@@ -6,6 +6,7 @@ void eff_kernels_init_avx2(EffKernels *k)
 {
     k->pw_u8s8 = eff_pw_u8s8_4x24_avx2;
     k->dw_u8s8 = eff_dw_u8s8_8x8_avx2;
+    k->dw_s16 = eff_dw_s16_avx2;
     k->fc_s16 = eff_fc_s16_avx2;
     k->fc_epilogue = eff_fc_epilogue_avx2;
     k->quant_s16u8 = eff_quant_s16u8_avx2;
@@ -33,6 +34,7 @@ void eff_kernels_init_avx512vnni(EffKernels *k)
 {
     k->pw_u8s8 = eff_pw_u8s8_12x32_avx512vnni;
     k->dw_u8s8 = eff_dw_u8s8_4x16_avx512vnni;
+    k->dw_s16 = eff_dw_s16_avx512vnni;
     k->fc_s16 = eff_fc_s16_avx512vnni;
     k->fc_epilogue = eff_fc_epilogue_avx512vnni;
     k->quant_s16u8 = eff_quant_s16u8_avx512vnni;
