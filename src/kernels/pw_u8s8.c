@@ -10,13 +10,17 @@
 static EffStatus check_weights(const EffPw *op, const int8_t *wgt)
 {
     for (int o = 0; o < op->out_ch; o++) {
-        int64_t bound = llabs((long long)op->epi.bias[o]);
+        const int8_t *row = wgt + (size_t)o * (size_t)op->in_ch;
+        int sum = 0, least = 0; /* no branches: most of a file is such weights */
         for (int i = 0; i < op->in_ch; i++) {
-            const int w = wgt[(size_t)o * (size_t)op->in_ch + (size_t)i];
-            if (w < -127)
-                return eff_fail(EFF_ERR_FORMAT, "pointwise weight [%d][%d] is %d; -127..127 is valid", o, i, w);
-            bound += 255 * abs(w);
+            sum += abs(row[i]);
+            least = row[i] < least ? row[i] : least;
         }
+        for (int i = 0; least < -127 && i < op->in_ch; i++) {
+            if (row[i] < -127)
+                return eff_fail(EFF_ERR_FORMAT, "pointwise weight [%d][%d] is %d; -127..127 is valid", o, i, row[i]);
+        }
+        const int64_t bound = llabs((long long)op->epi.bias[o]) + 255 * (int64_t)sum;
         if (bound > INT32_MAX)
             return eff_fail(EFF_ERR_FORMAT, "pointwise output %d: accumulator may reach %lld, beyond 32 bits", o,
                             (long long)bound);

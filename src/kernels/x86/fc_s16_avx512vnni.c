@@ -28,12 +28,15 @@ static size_t packed_bytes(int in_ch, int out_ch, int wgt_bits)
 
 static void pack(void *packed, const void *wgt, int in_ch, int out_ch, int wgt_bits)
 {
-    const size_t width = (size_t)(wgt_bits / 8), block = ((size_t)in_ch + 1) / 2 * 2 * LANES;
+    const size_t block = ((size_t)in_ch + 1) / 2 * 2 * LANES;
     memset(packed, 0, packed_bytes(in_ch, out_ch, wgt_bits));
     for (size_t o = 0; o < (size_t)out_ch; o++) {
         for (size_t i = 0; i < (size_t)in_ch; i++) {
-            const size_t to = o / LANES * block + i / 2 * 2 * LANES + o % LANES * 2 + i % 2;
-            memcpy((char *)packed + to * width, (const char *)wgt + (o * (size_t)in_ch + i) * width, width);
+            const size_t to = o / LANES * block + i / 2 * 2 * LANES + o % LANES * 2 + i % 2, at = o * (size_t)in_ch + i;
+            if (wgt_bits == 16)
+                ((int16_t *)packed)[to] = ((const int16_t *)wgt)[at];
+            else
+                ((int8_t *)packed)[to] = ((const int8_t *)wgt)[at];
         }
     }
 }
