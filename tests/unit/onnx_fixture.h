@@ -268,4 +268,14 @@ static inline Proto onnx_of_graph(const EffGraph *g)
     return onnx_model(&graph, 13);
 }
 
+/* Read a file, a Proto, and forget it: for sweeps over what may fail. */
+static inline EffStatus onnx_read_once(void *ctx)
+{
+    const Proto *file = ctx;
+    EffGraph *g = NULL;
+    const EffStatus st = eff_onnx_read(&g, file->data, file->n, "test.onnx", NULL);
+    eff_graph_free(st == EFF_OK ? g : NULL);
+    return st;
+}
+
 #endif

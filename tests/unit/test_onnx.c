@@ -340,15 +340,6 @@ static void test_blocked(void **state)
 }
 
 /* Every cut is refused, and no allocation that fails is missed. */
-static EffStatus once(void *ctx)
-{
-    const Proto *file = ctx;
-    EffGraph *g = NULL;
-    const EffStatus st = eff_onnx_read(&g, file->data, file->n, "test.onnx", NULL);
-    eff_graph_free(st == EFF_OK ? g : NULL);
-    return st;
-}
-
 static void test_damage(void **state)
 {
     (void)state;
@@ -356,15 +347,15 @@ static void test_damage(void **state)
     onnx_plain(&graph, "Sigmoid", "s", "x", NULL, "s");
     onnx_plain(&graph, "Mul", "mul", "s", "x", "y");
     Proto file = end(&graph);
-    ok(once(&file));
-    sweep_allocations(once, &file);
+    ok(onnx_read_once(&file));
+    sweep_allocations(onnx_read_once, &file);
     const size_t n = file.n;
     for (file.n = 0; file.n < n; file.n++) {
         uint8_t *exact = malloc(file.n ? file.n : 1); /* so that a sanitizer sees a read past the end */
         assert_non_null(exact);
         memcpy(exact, file.data, file.n);
         Proto cut = {exact, file.n, file.n};
-        const EffStatus st = once(&cut);
+        const EffStatus st = onnx_read_once(&cut);
         if (st != EFF_ERR_FORMAT)
             fail_msg("%zu of %zu bytes: %s: %s", file.n, n, eff_status_name(st), eff_last_message());
         free(exact);

@@ -373,15 +373,6 @@ static void test_int8(void **state)
 
 /* ---- Damage ---- */
 
-static EffStatus once(void *ctx)
-{
-    const Proto *file = ctx;
-    EffGraph *g = NULL;
-    const EffStatus st = eff_onnx_read(&g, file->data, file->n, "test.onnx", NULL);
-    eff_graph_free(st == EFF_OK ? g : NULL);
-    return st;
-}
-
 static void test_memory(void **state)
 {
     (void)state;
@@ -396,8 +387,8 @@ static void test_memory(void **state)
     node(&g, "Concat", IN("s", "t", "s"), "j", LISTS({"axis", 0, {1}}));
     node(&g, "MaxPool", IN("j"), "y", LISTS({"kernel_shape", 2, {2, 2}}));
     Proto file = end(&g, "y", 13, 7, 8, 7);
-    ok(once(&file));
-    sweep_allocations(once, &file);
+    ok(onnx_read_once(&file));
+    sweep_allocations(onnx_read_once, &file);
     free(file.data);
 }
 
