@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the level's peak measured in the same run.
- * Layers are cut to rows that fit L2, as the runtime cuts them.
+ * kcheck --bench: multiply-accumulates a cycle, layer by layer, beside the level's peak. A layer, the clock and the
+ * peak take turns, so that what disturbs one disturbs all. Layers are cut to rows that fit L2, as the runtime cuts
+ * them.
  */
 #include "kcheck.h"
 #include "base/compiler.h"
@@ -17,42 +18,68 @@
 
 enum {
     L2_BYTES = 384 * 1024,
-    ROUNDS = 9 /* the fastest counts: other programs share the machine */
+    ROUNDS = 24 /* short ones, of which the fastest counts: other programs share the machine */
 };
+
+static const double least_slice = 2e-4; /* seconds */
+
+static double slice(void (*fn)(void *ctx), void *ctx, long n)
+{
+    const double start = eff_now();
+    for (long i = 0; i < n; i++)
+        fn(ctx);
+    return eff_now() - start;
+}
+
+static long calls_a_slice(void (*fn)(void *ctx), void *ctx)
+{
+    long n = 1;
+    fn(ctx);
+    while (slice(fn, ctx, n) < least_slice)
+        n *= 2;
+    return n;
+}
 
 double kc_time(void (*fn)(void *ctx), void *ctx)
 {
-    long n = 1;
+    const long n = calls_a_slice(fn, ctx);
     double best = 1e9;
-    fn(ctx);
-    for (;;) {
-        const double t0 = eff_now();
-        for (long i = 0; i < n; i++)
-            fn(ctx);
-        if (eff_now() - t0 > 1e-3)
-            break;
-        n *= 2;
-    }
     for (int r = 0; r < ROUNDS; r++) {
-        const double t0 = eff_now();
-        for (long i = 0; i < n; i++)
-            fn(ctx);
-        const double t = (eff_now() - t0) / (double)n;
+        const double t = slice(fn, ctx, n);
         best = t < best ? t : best;
     }
-    return best;
+    return best / (double)n;
 }
 
-typedef struct Machine {
-    double hz, peak; /* multiply-accumulates a cycle; 0 for plain C */
-} Machine;
+/* A layer and, in turns with it and for as long, what the core does at most. */
+typedef struct Timed {
+    double seconds, hz, peak; /* peak: multiply-accumulates a second, 0 for plain C */
+} Timed;
 
-static Machine measure_machine(const char *cpu)
+enum { PEAK_OPS = 24000 };
+
+static void run_peak(void *ctx)
 {
-    EffPeak p;
-    if (eff_cpu_peak(&p, cpu) != EFF_OK)
-        abort();
-    return (Machine){.hz = p.hz, .peak = p.macs_per_s / p.hz};
+    const const EffKernels *k = ctx;
+    k->peak(PEAK_OPS);
+}
+
+static Timed time_beside_peak(const char *cpu, const EffKernels *k, void (*fn)(void *ctx), void *ctx)
+{
+    eff_peak_fn *peak = k->peak;
+    const long n = calls_a_slice(fn, ctx), n_peak = peak ? calls_a_slice(run_peak, &peak) : 0;
+    Timed best = {.seconds = 1e9};
+    for (int r = 0; r < ROUNDS; r++) {
+        EffPeak p;
+        const double t = slice(fn, ctx, n) / (double)n;
+        const double rate = n_peak > 0 ? (double)n_peak * PEAK_OPS * 64 / slice(run_peak, &peak, n_peak) : 0;
+        if (eff_cpu_peak(&p, cpu) != EFF_OK)
+            abort();
+        best.seconds = t < best.seconds ? t : best.seconds;
+        best.peak = rate > best.peak ? rate : best.peak;
+        best.hz = p.hz > best.hz ? p.hz : best.hz;
+    }
+    return best;
 }
 
 /* ---- layers -------------------------------------------------------------------------------------------------------
@@ -161,20 +188,22 @@ static void run_dw(void *ctx)
     b->k->run(&b->op, &b->io);
 }
 
-static void report(const KCheck *t, const Machine *m, const KcShape *s, const char *form, int rows, double mac,
-                   double padded, double seconds)
+/* `padded` counts the products with the zeros that fill up channels. */
+static void report(const KCheck *t, const KcShape *s, const char *form, int rows, double mac, double padded, Timed x)
 {
-    const double rate = mac / (seconds * m->hz), full = padded / (seconds * m->hz);
+    const double rate = mac / (x.seconds * x.hz), peak = x.peak * x.seconds;
+    const double of_peak = peak > 0 ? mac / peak : 0, of_peak_padded = peak > 0 ? padded / peak : 0;
     if (t->json)
         printf("{\"net\":\"%s\",\"op\":\"%s\",\"form\":\"%s\",\"in_ch\":%d,\"out_ch\":%d,\"kernel\":%d,\"stride\":%d,"
-               "\"size\":%d,\"rows\":%d,\"us\":%.2f,\"mac_per_cycle\":%.2f,\"of_peak\":%.4f,\"of_peak_padded\":%.4f}\n",
-               s->net, s->op, form, s->in_ch, s->out_ch, s->kernel, s->stride, s->in_size, rows, seconds * 1e6, rate,
-               m->peak > 0 ? rate / m->peak : 0, m->peak > 0 ? full / m->peak : 0);
+               "\"size\":%d,\"rows\":%d,\"us\":%.2f,\"ghz\":%.3f,\"mac_per_cycle\":%.2f,\"of_peak\":%.4f,"
+               "\"of_peak_padded\":%.4f}\n",
+               s->net, s->op, form, s->in_ch, s->out_ch, s->kernel, s->stride, s->in_size, rows, x.seconds * 1e6,
+               x.hz * 1e-9, rate, of_peak, of_peak_padded);
     else
-        printf(
-            "%-6s %-8s %-12s %4d %4d %dx%d s%d %4d %4d rows %9.2f us %7.1f MAC/cycle  %5.1f %% of peak, %5.1f padded\n",
-            s->net, s->op, form, s->in_ch, s->out_ch, s->kernel, s->kernel, s->stride, s->in_size, rows, seconds * 1e6,
-            rate, m->peak > 0 ? 100 * rate / m->peak : 0, m->peak > 0 ? 100 * full / m->peak : 0);
+        printf("%-6s %-8s %-14s %4d %4d %dx%d s%d %4d %4d rows %9.2f us %5.2f GHz %6.1f MAC/cycle %6.1f %% of peak, "
+               "%5.1f padded\n",
+               s->net, s->op, form, s->in_ch, s->out_ch, s->kernel, s->kernel, s->stride, s->in_size, rows,
+               x.seconds * 1e6, x.hz * 1e-9, rate, 100 * of_peak, 100 * of_peak_padded);
 }
 
 /* Rows that fit L2 at `bytes` a row; whole quads, at least 8. */
@@ -185,8 +214,7 @@ static int rows_in_cache(int rows, size_t bytes)
     return n < rows ? n : rows;
 }
 
-static void bench_pw(const KCheck *t, const EffKernels *k, const Machine *m, const KcShape *s, const char *act,
-                     bool quads)
+static void bench_pw(const KCheck *t, const EffKernels *k, const KcShape *s, const char *act, bool quads)
 {
     PwBench b = {.k = &k->pw_u8s8};
     Params p;
@@ -220,11 +248,11 @@ static void bench_pw(const KCheck *t, const EffKernels *k, const Machine *m, con
         .col_end = s->in_size,
         .ch_end = (int)dst_px,
     };
-    const double seconds = kc_time(quads ? run_quads : run_nhwc, &b);
     char form[24];
     snprintf(form, sizeof form, "%s %s", act, quads ? "quads" : "nhwc");
     const double k4 = (s->in_ch + 3) / 4 * 4;
-    report(t, m, s, form, rows, (double)n_px * (double)n_wgt, (double)n_px * k4 * (double)dst_px, seconds);
+    report(t, s, form, rows, (double)n_px * (double)n_wgt, (double)n_px * k4 * (double)dst_px,
+           time_beside_peak(t->level, k, quads ? run_quads : run_nhwc, &b));
     eff_free(wgt);
     eff_free(packed);
     eff_free(src);
@@ -234,7 +262,7 @@ static void bench_pw(const KCheck *t, const EffKernels *k, const Machine *m, con
     free_params(&p);
 }
 
-static void bench_dw(const KCheck *t, const EffKernels *k, const Machine *m, const KcShape *s, const char *act)
+static void bench_dw(const KCheck *t, const EffKernels *k, const KcShape *s, const char *act)
 {
     DwBench b = {.k = &k->dw_u8s8};
     Params p;
@@ -265,10 +293,11 @@ static void bench_dw(const KCheck *t, const EffKernels *k, const Machine *m, con
         .row_end = rows,
         .ch_end = pad,
     };
-    const double seconds = kc_time(run_dw, &b), outputs = (double)(rows * s->out_size);
+    const double outputs = (double)(rows * s->out_size);
     char form[24];
     snprintf(form, sizeof form, "%s%s", act, clamp ? "" : " s16+pool");
-    report(t, m, s, form, rows, outputs * s->out_ch * taps, outputs * pad * taps, seconds);
+    report(t, s, form, rows, outputs * s->out_ch * taps, outputs * pad * taps,
+           time_beside_peak(t->level, k, run_dw, &b));
     eff_free(wgt);
     eff_free(packed);
     eff_free(src);
@@ -293,7 +322,7 @@ static void run_quant(void *ctx)
     b->fn(&b->op, b->src, b->dst, b->n_pixels);
 }
 
-static void bench_quant(const KCheck *t, const EffKernels *k, const Machine *m)
+static void bench_quant(const KCheck *t, const EffKernels *k)
 {
     Params p;
     const int channels = 672;
@@ -302,7 +331,8 @@ static void bench_quant(const KCheck *t, const EffKernels *k, const Machine *m)
     const size_t n = (size_t)channels * b.n_pixels;
     b.src = need(n, 2);
     b.dst = need(n, 1);
-    const double cycles = kc_time(run_quant, &b) * m->hz / (double)n;
+    const Timed x = time_beside_peak(t->level, k, run_quant, &b);
+    const double cycles = x.seconds * x.hz / (double)n;
     if (t->json)
         printf("{\"op\":\"quant_s16u8\",\"channels\":%d,\"cycles_per_value\":%.4f}\n", channels, cycles);
     else
@@ -325,7 +355,7 @@ static void run_fc(void *ctx)
     b->k->run(&b->op, b->src, b->acc, 0, b->op.out_ch);
 }
 
-static void bench_fc(const KCheck *t, const EffKernels *k, const Machine *m, const KcShape *s)
+static void bench_fc(const KCheck *t, const EffKernels *k, const KcShape *s)
 {
     FcBench b = {.k = &k->fc_s16};
     const size_t n = (size_t)s->in_ch * (size_t)s->out_ch;
@@ -337,7 +367,8 @@ static void bench_fc(const KCheck *t, const EffKernels *k, const Machine *m, con
     b.src = need((size_t)eff_param_pad(s->in_ch), 2);
     b.acc = need((size_t)eff_ch_pad(s->out_ch), 8);
     fill(b.src, (size_t)s->in_ch * 2);
-    report(t, m, s, "s16 x s8", 1, (double)n, (double)s->in_ch * eff_ch_pad(s->out_ch), kc_time(run_fc, &b));
+    report(t, s, "s16 x s8", 1, (double)n, (double)s->in_ch * eff_ch_pad(s->out_ch),
+           time_beside_peak(t->level, k, run_fc, &b));
     eff_free(wgt);
     eff_free(packed);
     eff_free(b.src);
@@ -346,38 +377,41 @@ static void bench_fc(const KCheck *t, const EffKernels *k, const Machine *m, con
 
 void kc_bench(KCheck *t, const EffKernels *k, const char *net)
 {
-    const Machine m = measure_machine(t->level);
+    EffPeak peak;
+    if (eff_cpu_peak(&peak, t->level) != EFF_OK)
+        abort();
     bool found = false;
     if (t->json)
-        printf("{\"level\":\"%s\",\"clock_ghz\":%.3f,\"peak_mac_per_cycle\":%.1f}\n", t->level, m.hz / 1e9, m.peak);
+        printf("{\"level\":\"%s\",\"clock_ghz\":%.3f,\"peak_mac_per_cycle\":%.1f}\n", t->level, peak.hz * 1e-9,
+               peak.macs_per_s / peak.hz);
     else
-        printf("level %s, clock %.3f GHz, peak %.1f MAC/cycle\n", t->level, m.hz / 1e9, m.peak);
+        printf("level %s, clock %.3f GHz, peak %.1f MAC/cycle\n", t->level, peak.hz * 1e-9, peak.macs_per_s / peak.hz);
     for (size_t i = 0; i < t->shapes.n; i++) {
         const KcShape *s = &t->shapes.items[i];
         if (strcmp(s->net, net) != 0)
             continue;
         found = true;
         if (strcmp(s->op, "expand") == 0 || strcmp(s->op, "head") == 0) {
-            bench_pw(t, k, &m, s, "clamp", false);
-            bench_pw(t, k, &m, s, "clamp", true);
+            bench_pw(t, k, s, "clamp", false);
+            bench_pw(t, k, s, "clamp", true);
             if (strcmp(s->act, "silu") == 0) {
-                bench_pw(t, k, &m, s, "stair", true);
-                bench_pw(t, k, &m, s, "interp", true);
+                bench_pw(t, k, s, "stair", true);
+                bench_pw(t, k, s, "interp", true);
             }
         } else if (strcmp(s->op, "project") == 0) {
-            bench_pw(t, k, &m, s, "clamp", false);
-            bench_pw(t, k, &m, s, "s16", false);
+            bench_pw(t, k, s, "clamp", false);
+            bench_pw(t, k, s, "s16", false);
         } else if (strcmp(s->op, "dw") == 0) {
-            bench_dw(t, k, &m, s, "clamp");
+            bench_dw(t, k, s, "clamp");
             if (strcmp(s->act, "silu") == 0) {
-                bench_dw(t, k, &m, s, "stair");
-                bench_dw(t, k, &m, s, "interp");
+                bench_dw(t, k, s, "stair");
+                bench_dw(t, k, s, "interp");
             }
         } else if (strcmp(s->op, "se") == 0 || strcmp(s->op, "fc") == 0) {
-            bench_fc(t, k, &m, s);
+            bench_fc(t, k, s);
         }
     }
-    bench_quant(t, k, &m);
+    bench_quant(t, k);
     if (!found) {
         printf("kcheck: no network is called '%s' in the layer shapes\n", net);
         t->n_failed++;
