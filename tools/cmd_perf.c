@@ -237,7 +237,8 @@ static void print_profile(const Profile *p)
            (double)macs / (total * p->peak.hz),
            100 * peak_share(&(EffStepTime){.macs = macs, .best = total}, &p->peak));
     printf("fastest of the runs each; steps joined by + run tile by tile, and stand under the name of the first;\n"
-           "--unfused shows them one by one. Measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8\n",
+           "--unfused shows them one by one. Measured: clock %.2f GHz, one core's peak %.0f MAC/cycle with u8 x s8 in "
+           "vectors\n",
            p->peak.hz * 1e-9, p->peak.macs_per_s / p->peak.hz);
 }
 

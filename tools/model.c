@@ -27,10 +27,11 @@ const Option model_options[] = {
     {"external-data", 0, NULL, "let an ONNX model read weights from other files of its folder", COMPLETES_NOTHING},
     {0}};
 
-const Option cpu_option[] = {
-    {"cpu", 0, "LEVEL", "c, avx2, avxvnni, avx512vnni, avx512vbmi (default: the best here)", COMPLETES_NOTHING},
-    {"float", 0, NULL, "the default model in float instead of int8", COMPLETES_NOTHING},
-    {0}};
+const Option cpu_option[] = {{"cpu", 0, "LEVEL",
+                              "c, avx2, avxvnni, avx512vnni, avx512vbmi, avx512amx (default: the best here)",
+                              COMPLETES_NOTHING},
+                             {"float", 0, NULL, "the default model in float instead of int8", COMPLETES_NOTHING},
+                             {0}};
 
 enum { MAX_LABELS_BYTES = 16 << 20 };
 

@@ -96,7 +96,8 @@ EffStatus eff_model_verify(const char *path);
 /** What one core of this machine can do at a CPU level, measured in some milliseconds. */
 typedef struct EffPeak {
     double hz;         /**< clock */
-    double macs_per_s; /**< exact u8 x s8 multiply-accumulates by the level's instructions; 0 for plain C */
+    double macs_per_s; /**< exact u8 x s8 multiply-accumulates by the level's vector instructions; 0 for plain C.
+                            Tiles (avx512amx) do more. */
 } EffPeak;
 /** @param cpu  as in eff_model_open(). @return EFF_OK, or EFF_ERR_ARG or _UNSUPPORTED for `cpu`. */
 EffStatus eff_cpu_peak(EffPeak *out, const char *cpu);

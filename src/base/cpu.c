@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CPU detection by CPUID and XGETBV: an instruction set counts only when the OS saves its registers. */
+#define _GNU_SOURCE /* syscall() */
 #include "base/cpu.h"
 #include "base/compiler.h"
 #include "base/status.h"
@@ -10,6 +11,10 @@
 
 #if EFF_ARCH_X86_64
 #include <cpuid.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 typedef struct Level {
@@ -25,6 +30,8 @@ static const Level levels[] = {
     {"avx512vl", EFF_CPU_AVX2 | EFF_CPU_AVX512VL, EFF_CPU_AVXVNNI},
     {"avx512vnni", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI, EFF_CPU_AVXVNNI | EFF_CPU_AVX512VL},
     {"avx512vbmi", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI, EFF_CPU_AVXVNNI | EFF_CPU_AVX512VL},
+    {"avx512amx", EFF_CPU_AVX2 | EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI | EFF_CPU_AVX512AMX,
+     EFF_CPU_AVXVNNI | EFF_CPU_AVX512VL},
 };
 
 #if EFF_ARCH_X86_64
@@ -58,15 +65,26 @@ static bool splits_ymm(void)
     return memcmp(vendor, "AuthenticAMD", sizeof vendor) == 0 && (family < 0x17 || (family == 0x17 && model < 0x30));
 }
 
+/* Tile registers are 8 KiB that Linux saves only for a process that has asked (5.16 and later). */
+static bool tiles_granted(void)
+{
+#ifdef __linux__
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 unsigned eff_cpu_detect(void)
 {
-    enum { XMM_YMM = 0x6, OPMASK_ZMM = 0xe0 };
+    enum { XMM_YMM = 0x6, OPMASK_ZMM = 0xe0, TILES = 0x60000, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
     unsigned a, b, c, d, flags = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, bit_OSXSAVE | bit_AVX | bit_FMA))
         return 0;
     const unsigned state = saved_state();
-    unsigned b7, c7, a71 = 0;
-    if (!has(state, XMM_YMM) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d) || !has(b7, bit_AVX2))
+    unsigned b7, c7, d7, a71 = 0;
+    if (!has(state, XMM_YMM) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7) || !has(b7, bit_AVX2))
         return 0;
     flags |= EFF_CPU_AVX2 | (splits_ymm() ? EFF_CPU_YMM_HALVES : 0u);
     if (a >= 1)
@@ -78,9 +96,11 @@ unsigned eff_cpu_detect(void)
         flags |= EFF_CPU_AVX512VL | EFF_CPU_AVX512VNNI;
         if (has(c7, bit_AVX512VBMI | bit_AVX512VBMI2))
             flags |= EFF_CPU_AVX512VBMI;
+        if (has(flags, EFF_CPU_AVX512VBMI) && has(state, TILES) && has(d7, AMX_TILE | AMX_INT8) && tiles_granted())
+            flags |= EFF_CPU_AVX512AMX;
     }
 #ifdef EFF_EMULATE_AVX512
-    flags |= EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI; /* kernels/x86/avx512.h */
+    flags |= EFF_CPU_AVX512VNNI | EFF_CPU_AVX512VBMI | EFF_CPU_AVX512AMX; /* kernels/x86/avx512.h, amx.h */
 #endif
     return flags;
 }

@@ -15,15 +15,17 @@ enum {
     EFF_CPU_AVX512VL = 1u << 2,   /**< vpdpbusd on ymm in EVEX encoding; the CPU has what AVX512VNNI needs too */
     EFF_CPU_AVX512VNNI = 1u << 3, /**< AVX-512 F, BW, DQ, VL and VNNI */
     EFF_CPU_AVX512VBMI = 1u << 4, /**< AVX-512 VBMI and VBMI2 */
-    EFF_CPU_YMM_HALVES = 1u << 8  /**< runs a 256-bit instruction as two of 128 bits */
+    EFF_CPU_AVX512AMX =
+        1u << 5, /**< AMX tiles of bytes, beside AVX512VBMI; the OS grants them to a process that asks */
+    EFF_CPU_YMM_HALVES = 1u << 8 /**< runs a 256-bit instruction as two of 128 bits */
 };
 
 /** The features of this machine; 0 where only plain C runs. Cheap, and the same at every call. */
 unsigned eff_cpu_detect(void);
 
 /**
- * Look a level up by name: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi. A level includes those before it in that
- * list, except that none after it needs avxvnni (Zen 4 and Cascade Lake lack it).
+ * Look a level up by name: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi, avx512amx. A level includes those before
+ * it in that list, except that none after it needs avxvnni (Zen 4 and Cascade Lake lack it).
  *
  * avx512vl is there for tests alone: the code of avxvnni in another encoding, so that CPUs without AVX-VNNI can check
  * it. Whatever can run it is faster at avx512vnni, which "auto" takes.

@@ -35,7 +35,7 @@ eff_add_s16_fn eff_add_s16_avx2;
 eff_pool_s16_fn eff_pool_s16_avx2;
 eff_pool_u8_fn eff_pool_u8_avx2;
 
-extern const EffPwKernel eff_pw_u8s8_12x32_avx512vnni, eff_pw_u8s8_12x32_avx512vbmi;
+extern const EffPwKernel eff_pw_u8s8_12x32_avx512vnni, eff_pw_u8s8_12x32_avx512vbmi, eff_pw_u8s8_32x32_avx512amx;
 extern const EffDwKernel eff_dw_u8s8_4x16_avx512vnni, eff_dw_u8s8_4x16_avx512vbmi;
 eff_dw_s16_fn eff_dw_s16_avx512vnni;
 extern const EffFcKernel eff_fc_s16_avx512vnni;
@@ -62,5 +62,6 @@ void eff_kernels_init_avxvnni(EffKernels *k);
 void eff_kernels_init_avx512vl(EffKernels *k);
 void eff_kernels_init_avx512vnni(EffKernels *k);
 void eff_kernels_init_avx512vbmi(EffKernels *k);
+void eff_kernels_init_avx512amx(EffKernels *k);
 
 #endif

@@ -25,6 +25,8 @@ void eff_kernels_init(EffKernels *k, unsigned cpu)
     }
     if (cpu & EFF_CPU_AVX512VBMI)
         eff_kernels_init_avx512vbmi(k);
+    if (cpu & EFF_CPU_AVX512AMX)
+        eff_kernels_init_avx512amx(k);
 #else
     (void)cpu;
 #endif

@@ -14,8 +14,8 @@
 
 static const char usage[] =
     "usage: kcheck [options]\n"
-    "  --cpu LEVEL    check up to this level only: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi (default: all "
-    "this CPU has)\n"
+    "  --cpu LEVEL    check up to this level only: c, avx2, avxvnni, avx512vl, avx512vnni, avx512vbmi, "
+    "avx512amx\n                 (default: all this CPU has)\n"
     "  --test NAME    one test: pw_u8s8 pw_quads dw_u8s8 stem fc_s16 fc_epilogue quant_s16u8 add_s16 pool_s16 pool_u8\n"
     "                 pw_raw dw_s16 join\n"
     "                 pw_f32 dw_f32 act_f32 values_f32\n"

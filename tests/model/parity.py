@@ -20,7 +20,7 @@ import tempfile
 TOLERANCE = 2e-3
 MAX_KL = 0.012
 SKIPPED = 77
-LEVELS = ["c", "avx2", "avxvnni", "avx512vl", "avx512vnni", "avx512vbmi"]
+LEVELS = ["c", "avx2", "avxvnni", "avx512vl", "avx512vnni", "avx512vbmi", "avx512amx"]
 UNSUPPORTED = 5  # exit code for a level that this CPU lacks
 
 

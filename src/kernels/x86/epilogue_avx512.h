@@ -271,4 +271,41 @@ static EFF_ALWAYS_INLINE void store_words(const Shared *s, const Channels *ch, c
     }
 }
 
+/* Sums of 16 channels of four pixels. */
+typedef struct Four {
+    Z px[4];
+} Four;
+
+enum { MAX_VECTORS = 3 }; /* of 16 channels that are stored at a time */
+
+/* An NHWC output of any mode: channels c .. c + 16 vectors - 1. `ch` in pair order for CLAMP, else in pixel order. */
+static EFF_ALWAYS_INLINE void store_fours(const Shared *s, const Channels *ch, Mode mode, const Pixels *to, int c,
+                                          const Four *f, int vectors)
+{
+    if (mode == MODE_RAW) {
+#pragma GCC unroll 3
+        for (int n = 0; n < vectors; n++) {
+            for (int r = 0; r < to->n; r++)
+                _mm512_storeu_si512(to->s32 + (size_t)r * to->stride + c + 16 * n, f[n].px[r]);
+        }
+        return;
+    }
+    if (mode != MODE_CLAMP) {
+#pragma GCC unroll 3
+        for (int n = 0; n < vectors; n++)
+            store_words(s, &ch[n], to, c + 16 * n, epilogue_words(s, &ch[n], mode, f[n].px));
+        return;
+    }
+    Z q[MAX_VECTORS];
+#pragma GCC unroll 3
+    for (int n = 0; n < vectors; n++)
+        q[n] = epilogue_p4c16(s, &ch[n], mode, f[n].px);
+    if (vectors > 1)
+        store_u8_two_p4c16(to, c, q[0], q[1]);
+    else
+        store_u8_p4c16(to, c, q[0]);
+    if (vectors > 2)
+        store_u8_p4c16(to, c + 32, q[2]);
+}
+
 #endif

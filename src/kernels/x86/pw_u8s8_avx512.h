@@ -19,14 +19,13 @@
 
 #include "kernels/table.h"
 #include "kernels/x86/dpbusd_avx512.h"
-#include "kernels/x86/epilogue_avx512.h"
+#include "kernels/x86/quads_avx512.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
     MAX_GROUPS = 6,
-    MAX_VECTORS = 3,
     BLOCK_CH = 32,           /* output channels a block */
     WIDE_CH = 48,            /* of the last block, where it is not 16 or 32 */
     SRC_BLOCK_BYTES = 24576, /* pixels that are kept in L1 while the weights pass by */
@@ -165,10 +164,6 @@ static EFF_ALWAYS_INLINE void tile_gemm(Acc acc, const Source *src, Weights w, c
 }
 
 /* Four pixels of a tile for the epilogue, 0 where the tile has none. */
-typedef struct Four {
-    Z px[4];
-} Four;
-
 static EFF_ALWAYS_INLINE Four four_pixels(const Acc acc, Shape s, int g, int n)
 {
     Four f;
@@ -191,35 +186,11 @@ typedef struct Nhwc {
 
 static EFF_ALWAYS_INLINE void store_group(const Nhwc *b, Mode mode, const Pixels *to, const Acc acc, Shape s, int g)
 {
-    if (mode == MODE_RAW) {
+    Four f[MAX_VECTORS];
 #pragma GCC unroll 3
-        for (int n = 0; n < s.vectors; n++) {
-            const Four f = four_pixels(acc, s, g, n);
-            for (int r = 0; r < to->n; r++)
-                _mm512_storeu_si512(to->s32 + (size_t)r * to->stride + b->c + 16 * n, f.px[r]);
-        }
-        return;
-    }
-    if (mode != MODE_CLAMP) {
-#pragma GCC unroll 3
-        for (int n = 0; n < s.vectors; n++) {
-            const Four f = four_pixels(acc, s, g, n);
-            store_words(b->shared, &b->ch[n], to, b->c + 16 * n, epilogue_words(b->shared, &b->ch[n], mode, f.px));
-        }
-        return;
-    }
-    Z q[MAX_VECTORS];
-#pragma GCC unroll 3
-    for (int n = 0; n < s.vectors; n++) {
-        const Four f = four_pixels(acc, s, g, n);
-        q[n] = epilogue_p4c16(b->shared, &b->ch[n], mode, f.px);
-    }
-    if (s.vectors > 1)
-        store_u8_two_p4c16(to, b->c, q[0], q[1]);
-    else
-        store_u8_p4c16(to, b->c, q[0]);
-    if (s.vectors > 2)
-        store_u8_p4c16(to, b->c + 32, q[2]);
+    for (int n = 0; n < s.vectors; n++)
+        f[n] = four_pixels(acc, s, g, n);
+    store_fours(b->shared, b->ch, mode, to, b->c, f, s.vectors);
 }
 
 /* Pixels p ..: s.groups groups of s.rows, of which the last has n_last. */
@@ -422,29 +393,6 @@ static EFF_ALWAYS_INLINE void quad_rows(const Quad *q, Mode mode, int x, int end
         quad_columns(q, mode, x, end, rows, 12 / rows, 1);
 }
 
-static EFF_ALWAYS_INLINE Z zero_quads(const int16_t *zero)
-{
-    const Z z = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)zero));
-    return _mm512_mullo_epi32(z, _mm512_set1_epi32(0x01010101));
-}
-
-/* Byte r of dword d of a lane comes from pixel r - first of P4C16, channel d. */
-static EFF_ALWAYS_INLINE Z turn_rows(int first)
-{
-    const __m128i whole = _mm_set_epi8(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-    return _mm512_broadcast_i32x4(_mm_sub_epi8(whole, _mm_set1_epi8((char)(4 * first))));
-}
-
-/* A quad that lies in the padding. */
-static void zero_columns(const EffPw *op, const EffPwQuadIo *io, uint8_t *dst, size_t column)
-{
-    for (int x = io->col_begin; x < io->col_end; x++) {
-        for (int c = io->ch_begin; c < io->ch_end; c += 16)
-            _mm512_storeu_si512(dst + (size_t)x * column + (size_t)(c - io->ch_begin) * 4,
-                                zero_quads(op->epi.zero + c));
-    }
-}
-
 /* The block that channel c belongs to. */
 static int pw_block_of(int out_ch, int c)
 {
@@ -505,9 +453,8 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
             const int row = first + r < lo ? lo : first + r < hi ? first + r : hi - 1;
             q.src.row[r] = io->src + (size_t)(top + row - row0) * io->src_row_stride;
             q.bias[r] = io->row_bias ? io->row_bias[top + row - row0] : op->epi.bias;
-            if (r >= lo && r < hi)
-                q.inside |= (__mmask64)0x1111111111111111 << r;
         }
+        q.inside = rows_mask(lo, hi);
         if (rows == 4)
             quad_channels(op, io, mode, &q, 4);
         else if (rows == 3)

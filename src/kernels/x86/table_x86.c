@@ -52,6 +52,13 @@ void eff_kernels_init_avx512vbmi(EffKernels *k)
     k->dw_u8s8 = eff_dw_u8s8_4x16_avx512vbmi;
 }
 
+void eff_kernels_init_avx512amx(EffKernels *k)
+{
+    eff_join_fn *join = k->pw_u8s8.join;
+    k->pw_u8s8 = eff_pw_u8s8_32x32_avx512amx;
+    k->pw_u8s8.join = join;
+}
+
 void eff_kernels_init_f32_avx2(EffKernelsF32 *k)
 {
     *k = (EffKernelsF32){.pw = eff_pw_f32_3x32_avx2,
