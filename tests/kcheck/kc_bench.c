@@ -60,8 +60,8 @@ enum { PEAK_OPS = 24000 };
 
 static void run_peak(void *ctx)
 {
-    const const EffKernels *k = ctx;
-    k->peak(PEAK_OPS);
+    eff_peak_fn *const *peak = ctx;
+    (*peak)(PEAK_OPS);
 }
 
 static Timed time_beside_peak(const char *cpu, const EffKernels *k, void (*fn)(void *ctx), void *ctx)
