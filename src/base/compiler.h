@@ -27,8 +27,17 @@ static inline void eff_cpu_relax(void)
 #endif
 }
 
-/* Four floats; loads and stores through memcpy, so that nothing needs to be aligned. */
+/* Four floats; loads and stores through memcpy, so that nothing needs to be aligned. What goes with them: doubles, and
+ * integers of both sizes. A comparison gives integers, 0 or -1 a lane; a cast keeps the bits. */
 typedef float EffF4 __attribute__((vector_size(16)));
+typedef double EffD4 __attribute__((vector_size(32)));
+typedef int EffI4 __attribute__((vector_size(16)));
+typedef long long EffL4 __attribute__((vector_size(32)));
+typedef long long EffL2 __attribute__((vector_size(16)));
+
+/* Lane by lane, as a cast of a scalar does. */
+#define EFF_CONVERT(v, type) __builtin_convertvector(v, type)
+#define EFF_UNLIKELY(x)      __builtin_expect(x, 0)
 
 /* Eight additions to a register, each waiting for the one before: eight cycles on every CPU we know. It is added to
  * itself: what adds a constant takes no time at all on Golden Cove and later. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Depthwise convolution in float: one output pixel at a time, its channels in the inner loop. */
+#include "kernels/fma_f32.h"
 #include "kernels/levels.h"
 
 #include <string.h>
@@ -21,8 +22,11 @@ static void pixel(const EffDwF32 *op, const float *src, float *restrict dst, int
                 continue;
             const float *restrict s = src + ((size_t)in_y * (size_t)op->in_w + (size_t)in_x) * n;
             const float *restrict w = op->wgt + (size_t)(ky * op->kernel_w + kx) * n;
-            for (size_t c = 0; c < n; c++)
-                dst[c] += s[c] * w[c];
+            size_t c = 0;
+            for (; c + 4 <= n; c += 4)
+                eff_store_f4(dst + c, eff_fma_f4(eff_load_f4(s + c), eff_load_f4(w + c), eff_load_f4(dst + c)));
+            for (; c < n; c++)
+                dst[c] = eff_fma_f32(s[c], w[c], dst[c]);
         }
     }
 }

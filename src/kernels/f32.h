@@ -4,9 +4,9 @@
  * the reference for the rest.
  *
  * Every CPU level gives the bits of plain C: each output is one sum in one fixed order (bias first, then taps and input
- * channels upwards), a multiply and an add rounded separately; no level fuses them. So results, and with them the .bin
- * files that calibration leads to, depend neither on the CPU nor on threads nor on how the work is split. What a NaN's
- * bits are is left open.
+ * channels upwards), acc = x * w + acc rounded once, a fused multiply-add (fma_f32.h); nothing else is fused. So
+ * results, and with them the .bin files that calibration leads to, depend neither on the CPU nor on threads nor on how
+ * the work is split. What a NaN's bits are is left open.
  *
  * Layouts: activations [h][w][c] without padding; pw weights packed by the pack() of the same entry; dw weights
  * [kh][kw][c]. Nothing needs alignment, nothing outside the arrays is read or written; inputs and outputs do not

@@ -2,7 +2,7 @@
 /*
  * Float nodes: convolutions of an int8 network that run in float.
  *
- *   sum = bias[o] + src[0] * wgt[o][0] + src[1] * wgt[o][1] + ...     floats, each product and each sum rounded
+ *   sum = bias[o] + src[0] * wgt[o][0] + src[1] * wgt[o][1] + ...     floats, from the left, rounded once a product
  *   t   = the integer next to act(sum) * scale[o] in [-32768, 32767], halves to even
  *
  * act() is that of the float kernels or none, and from t on the integer epilogue (epilogue.h) with t as accumulator, no

@@ -47,7 +47,7 @@ eff_pool_u8_fn eff_pool_u8_avx512vnni;
 
 eff_peak_fn eff_peak_avx2, eff_peak_avxvnni, eff_peak_avx512vl, eff_peak_avx512vnni;
 
-extern const EffPwF32Kernel eff_pw_f32_3x16_avx128, eff_pw_f32_3x32_avx2, eff_pw_f32_6x64_avx512;
+extern const EffPwF32Kernel eff_pw_f32_3x16_avx128, eff_pw_f32_4x24_avx2, eff_pw_f32_6x64_avx512;
 eff_dw_f32_fn eff_dw_f32_avx2, eff_dw_f32_avx512;
 eff_act_f32_fn eff_act_f32_avx2, eff_act_f32_avx512;
 eff_add_f32_fn eff_add_f32_avx2, eff_add_f32_avx512;

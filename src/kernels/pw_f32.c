@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pointwise (1x1) convolution in float: tiles of 4 pixels x 8 output channels in registers. */
+#include "kernels/fma_f32.h"
 #include "kernels/levels.h"
 
 #include <string.h>
@@ -27,13 +28,6 @@ static void pack(float *packed, const float *wgt, size_t n_in, size_t n_out)
     }
 }
 
-static inline EffF4 load4(const float *p)
-{
-    EffF4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 /* One tile; m, a constant at each call, is how many of its pixels exist. */
 static EFF_ALWAYS_INLINE void tile(const EffPwF32 *op, const float *src, const float *panel, const float *bias,
                                    float *dst, size_t n_cols, const int m)
@@ -41,16 +35,17 @@ static EFF_ALWAYS_INLINE void tile(const EffPwF32 *op, const float *src, const f
     EffF4 acc[M_TILE][2];
 #pragma GCC unroll 4
     for (int p = 0; p < m; p++) {
-        acc[p][0] = load4(bias);
-        acc[p][1] = load4(bias + 4);
+        acc[p][0] = eff_load_f4(bias);
+        acc[p][1] = eff_load_f4(bias + 4);
     }
     for (size_t i = 0; i < op->n_in; i++) {
-        const EffF4 w0 = load4(panel + i * N_TILE), w1 = load4(panel + i * N_TILE + 4);
+        const EffF4 w0 = eff_load_f4(panel + i * N_TILE), w1 = eff_load_f4(panel + i * N_TILE + 4);
 #pragma GCC unroll 4
         for (int p = 0; p < m; p++) {
-            const float x = src[(size_t)p * op->src_stride + i];
-            acc[p][0] += w0 * x;
-            acc[p][1] += w1 * x;
+            const float value = src[(size_t)p * op->src_stride + i];
+            const EffF4 x = {value, value, value, value};
+            acc[p][0] = eff_fma_f4(x, w0, acc[p][0]);
+            acc[p][1] = eff_fma_f4(x, w1, acc[p][1]);
         }
     }
 #pragma GCC unroll 4

@@ -17,7 +17,7 @@ import sys
 LINE = re.compile(r'^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$')
 SYMBOL = re.compile(r'^[0-9a-f]+ <(.+)>:$')
 SPILL = re.compile(r'[yz]mm\d+.*\(%r[sb]p|\(%r[sb]p[^)]*\).*[yz]mm\d+')
-MULTIPLY = ('vpdpbusd', 'vpmaddwd', 'vmulps')
+MULTIPLY = ('vpdpbusd', 'vpmaddwd', 'vfmadd')  # what their names begin with
 RAW = re.compile(r'^\s*[0-9a-f]+:\t([0-9a-f ]+?)\s*\t(.*)$')
 MEMBER = re.compile(r'^(\S+):\s+file format')
 SKIPPED = 77
@@ -55,7 +55,7 @@ def k_loops(body):
         target = re.match(r'([0-9a-f]+)\b', operands)
         if mnemonic.startswith('j') and target and int(target.group(1), 16) <= address:
             start = at.get(int(target.group(1), 16))
-            if start is not None and any(m in MULTIPLY for _, m, _ in body[start:i]):
+            if start is not None and any(m.startswith(MULTIPLY) for _, m, _ in body[start:i]):
                 loops.append((start, i))
     return [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
 
@@ -67,7 +67,7 @@ def spills(objdump, paths):
             for start, end in k_loops(body):
                 n_loops += 1
                 loop = body[start:end]
-                n_mul = sum(m in MULTIPLY for _, m, _ in loop)
+                n_mul = sum(m.startswith(MULTIPLY) for _, m, _ in loop)
                 stack = [f'{m} {o}' for _, m, o in loop if SPILL.search(o)]
                 if stack:
                     bad += 1

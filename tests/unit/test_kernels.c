@@ -7,10 +7,13 @@
 #include <cmocka.h>
 
 #include "base/cpu.h"
+#include "base/rng.h"
 #include "kernels/act_tables.h"
+#include "kernels/fma_f32.h"
 #include "kernels/stem.h"
 #include "kernels/table.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -29,6 +32,82 @@ static void scalar_arithmetic(void **state)
     assert_int_equal(eff_abs16(INT16_MIN), INT16_MAX);
     assert_int_equal(eff_sat8(-1), 0);
     assert_int_equal(eff_sat8(256), 255);
+}
+
+/* ---- x * w + acc ---- */
+
+static float any_float(EffRng *rng)
+{
+    const uint32_t bits = (uint32_t)(eff_rng_next(rng) >> 32);
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* Any float, or one of those at which something changes. */
+static float acc_of(EffRng *rng)
+{
+    const float edges[] = {0, FLT_TRUE_MIN, FLT_MIN - FLT_TRUE_MIN, FLT_MIN, 1, FLT_MAX, INFINITY};
+    const uint64_t kind = eff_rng_below(rng, 3);
+    const float v = kind == 0   ? any_float(rng)
+                    : kind == 1 ? edges[eff_rng_below(rng, EFF_COUNT(edges))]
+                                : (float)eff_rng_below(rng, 20) * FLT_TRUE_MIN;
+    return eff_rng_below(rng, 2) ? v : -v;
+}
+
+/* 1 or one of its neighbours. */
+static float near_1(EffRng *rng)
+{
+    return 1 + ((float)eff_rng_below(rng, 3) - 1) * 0x1p-23f;
+}
+
+static void a_product_and_a_sum(EffRng *rng, float *x, float *w, float *acc)
+{
+    const uint64_t kind = eff_rng_below(rng, 4);
+    *acc = acc_of(rng);
+    if (kind == 0) { /* mostly far apart, infinite or NaN */
+        *x = acc_of(rng);
+        *w = acc_of(rng);
+    } else if (kind == 1) { /* the sum has more bits than a double, or fewer */
+        const int scale = (int)eff_rng_below(rng, 260) - 130;
+        *x = eff_rng_normal(rng);
+        *w = ldexpf(eff_rng_normal(rng), scale);
+        *acc = ldexpf(eff_rng_normal(rng), scale + (int)eff_rng_below(rng, 70) - 35);
+    } else if (kind == 2 && isfinite(*acc)) { /* half a step of acc, or nearly: halfway in double is not yet halfway */
+        int half;
+        frexpf(nextafterf(fabsf(*acc), 0) - fabsf(*acc), &half);
+        half = *acc == 0 ? -150 : half - 2 + (int)eff_rng_below(rng, 2);
+        *x = (float)(1 + 2 * eff_rng_below(rng, 2)) * ldexpf(near_1(rng), half / 2);
+        *w = ldexpf(eff_rng_below(rng, 2) ? near_1(rng) : -near_1(rng), half - half / 2);
+    } else { /* nearly nothing is left, or a subnormal number */
+        *x = ldexpf(eff_rng_normal(rng), -(int)eff_rng_below(rng, 76));
+        *w = ldexpf(eff_rng_normal(rng), -(int)eff_rng_below(rng, 76));
+        *acc = -(*x * *w) * near_1(rng);
+    }
+}
+
+static void assert_fused(float got, float x, float w, float acc)
+{
+    const float want = fmaf(x, w, acc);
+    if (memcmp(&got, &want, sizeof want) != 0 && !(isnan(got) && isnan(want)))
+        fail_msg("%a * %a + %a is %a, not %a", (double)x, (double)w, (double)acc, (double)want, (double)got);
+}
+
+static void sums_of_products_are_rounded_once(void **state)
+{
+    (void)state;
+    EffRng rng;
+    eff_rng_init(&rng, 1);
+    for (int i = 0; i < 500000; i++) {
+        float x[4], w[4], acc[4], y[4];
+        for (int k = 0; k < 4; k++)
+            a_product_and_a_sum(&rng, &x[k], &w[k], &acc[k]);
+        eff_store_f4(y, eff_fma_f4(eff_load_f4(x), eff_load_f4(w), eff_load_f4(acc)));
+        for (int k = 0; k < 4; k++) {
+            assert_fused(y[k], x[k], w[k], acc[k]);
+            assert_fused(eff_fma_f32(x[k], w[k], acc[k]), x[k], w[k], acc[k]);
+        }
+    }
 }
 
 /* Largest error of an activation in units of x, over |y| <= y_max. */
@@ -197,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scalar_arithmetic),
+        cmocka_unit_test(sums_of_products_are_rounded_once),
         cmocka_unit_test(swish_tables_are_accurate),
         cmocka_unit_test(gates_are_accurate_and_bounded),
         cmocka_unit_test(means_are_rounded),

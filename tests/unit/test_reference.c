@@ -53,8 +53,8 @@ static void pointwise_equals_naive(const EffPwF32Kernel *k)
                 for (size_t o = 0; o < n_out; o++) {
                     float sum = bias[o];
                     for (size_t i = 0; i < n_in; i++)
-                        sum += src[p * n_in + i] * wgt[o * n_in + i];
-                    assert_true(sum == dst[p * n_out + o]); /* the same order of roundings */
+                        sum = fmaf(src[p * n_in + i], wgt[o * n_in + i], sum);
+                    assert_true(sum == dst[p * n_out + o]); /* the same order, rounded as often */
                 }
             }
             free(src);
@@ -95,7 +95,7 @@ static void depthwise_equals_naive(eff_dw_f32_fn *fn)
                             for (int kx = 0; kx < kernel; kx++) {
                                 const int iy = y * stride - pad + ky, ix = x * stride - pad + kx;
                                 if (iy >= 0 && iy < h && ix >= 0 && ix < w)
-                                    sum += src[(iy * w + ix) * c + ch] * wgt[(ky * kernel + kx) * c + ch];
+                                    sum = fmaf(src[(iy * w + ix) * c + ch], wgt[(ky * kernel + kx) * c + ch], sum);
                             }
                         }
                         assert_true(sum == dst[(y * op.out_w + x) * c + ch]);

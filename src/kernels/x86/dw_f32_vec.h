@@ -75,7 +75,7 @@ static EFF_ALWAYS_INLINE void tile(const Tile *t, const int n_cols, const int ke
 #pragma GCC unroll 7
                 for (int j = 0; j < n_cols; j++) {
                     if (i >= j * stride && i < j * stride + kernel)
-                        acc[j] += v * w[i - j * stride];
+                        acc[j] = muladd(v, w[i - j * stride], acc[j]);
                 }
             }
         }
@@ -150,8 +150,8 @@ static EFF_NOINLINE void row_any(Tile *t)
             for (int ky = ky_begin; ky < ky_end; ky++) {
                 for (int kx = kx_begin; kx < kx_end; kx++) {
                     const size_t pixel = (size_t)(top + ky) * (size_t)op->in_w + (size_t)(left + kx);
-                    acc +=
-                        load(t->src + pixel * n_ch + c) * load(op->wgt + (size_t)(ky * op->kernel_w + kx) * n_ch + c);
+                    const float *wgt = op->wgt + (size_t)(ky * op->kernel_w + kx) * n_ch + c;
+                    acc = muladd(load(t->src + pixel * n_ch + c), load(wgt), acc);
                 }
             }
             store(t->dst + c, finish(&t->clamp, acc));

@@ -61,7 +61,7 @@ void eff_kernels_init_avx512amx(EffKernels *k)
 
 void eff_kernels_init_f32_avx2(EffKernelsF32 *k)
 {
-    *k = (EffKernelsF32){.pw = eff_pw_f32_3x32_avx2,
+    *k = (EffKernelsF32){.pw = eff_pw_f32_4x24_avx2,
                          .dw = eff_dw_f32_avx2,
                          .act = eff_act_f32_avx2,
                          .add = eff_add_f32_avx2,

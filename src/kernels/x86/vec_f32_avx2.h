@@ -29,6 +29,12 @@ static EFF_ALWAYS_INLINE V set1(float x)
     return _mm256_set1_ps(x);
 }
 
+/* x * w + acc, rounded once. */
+static EFF_ALWAYS_INLINE V muladd(V x, V w, V acc)
+{
+    return _mm256_fmadd_ps(x, w, acc);
+}
+
 /* a > b ? a : b, and so b when one of them is NaN. */
 static EFF_ALWAYS_INLINE V max(V a, V b)
 {
