@@ -32,7 +32,7 @@ check build-asan -Db_sanitize=address,undefined '' --suite quick --suite fuzz
 check build-tsan -Db_sanitize=thread "$plain_layout" --suite threads
 # Kernels that this CPU cannot run are run in portable C.
 emulated=''
-if [ "$(uname -m)" = x86_64 ] && ! grep -q avx512_vnni /proc/cpuinfo && grep -q avx2 /proc/cpuinfo; then
+if [ "$(uname -m)" = x86_64 ] && ! grep -q amx_int8 /proc/cpuinfo && grep -q avx2 /proc/cpuinfo; then
     emulated=build-emulated
     scripts/install-deps.sh --emulate
     check "$emulated" '-Demulate=true -Doptimization=1' '' --suite levels

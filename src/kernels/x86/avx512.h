@@ -49,6 +49,18 @@ EMULATE(cvtps_pd, __m512d, double, __m256, float, int, int, b[0] == 0 ? (double)
 EMULATE(cvtpd_ps, __m256, float, __m512d, double, int, int, b[0] == 0 ? a[i] : 0)
 EMULATE(cvtepi64_epi16, __m128i, int16_t, __m512i, int64_t, int, int, a[i] + 0 * b[0])
 
+static inline __m512i emulated_maskz_loadu_epi8(uint64_t mask, const void *p)
+{
+    uint8_t r[64] = {0};
+    __m512i out;
+    for (int i = 0; i < 64; i++) {
+        if (mask >> i & 1)
+            r[i] = ((const uint8_t *)p)[i];
+    }
+    memcpy(&out, r, sizeof out);
+    return out;
+}
+
 static inline __m512i emulated_maskz_loadu_epi16(uint32_t mask, const void *p)
 {
     int16_t r[32] = {0};
@@ -82,6 +94,7 @@ static inline void emulated_mask_storeu_epi16(void *p, uint32_t mask, __m512i v)
 #define _mm512_cvtps_pd(a)                      emulated_cvtps_pd(a, 0)
 #define _mm512_cvtpd_ps(a)                      emulated_cvtpd_ps(a, 0)
 #define _mm512_cvtepi64_epi16(a)                emulated_cvtepi64_epi16(a, 0)
+#define _mm512_maskz_loadu_epi8(mask, p)        emulated_maskz_loadu_epi8(mask, p)
 #define _mm512_maskz_loadu_epi16(mask, p)       emulated_maskz_loadu_epi16(mask, p)
 #define _mm512_mask_storeu_epi16(p, mask, v)    emulated_mask_storeu_epi16(p, mask, v)
 #define _mm512_mask_srli_epi16(src, mask, a, n) _mm512_mask_mov_epi16(src, mask, _mm512_srli_epi16(a, n))

@@ -68,15 +68,17 @@ static void pack(void *packed, const int8_t *wgt, int in_ch, int out_ch)
         return;
     }
     const Steps s = steps_of(in_ch);
-    int8_t *to = packed;
-    for (int block = 0; block < eff_ch_pad(out_ch); block += TILE_CH) {
-        for (int step = 0; step < s.n; step++) {
-            const int begin = step == s.n - 1 ? s.last : step * s.k, done = step * s.k;
-            for (int i = 0; i < (int)tile_bytes(&s); i++) {
-                const int from = begin + i / (4 * TILE_CH) * 4 + i % 4, o = block + i / 4 % TILE_CH;
-                const bool used = from >= done && from < in_ch && o < out_ch;
-                *to++ = used ? wgt[(size_t)o * (size_t)in_ch + (size_t)from] : 0;
-            }
+    memset(packed, 0, packed_bytes(in_ch, out_ch));
+    for (int o = 0; o < out_ch; o++) {
+        const int8_t *from = wgt + (size_t)o * (size_t)in_ch;
+        int8_t *to = (int8_t *)packed + (size_t)(o / TILE_CH * s.n) * tile_bytes(&s) + (size_t)(o % TILE_CH * 4);
+        for (int step = 0; step < s.n; step++, to += tile_bytes(&s)) {
+            const bool is_last = step == s.n - 1;
+            const int first = step * s.k, end = is_last ? in_ch : first + s.k, begin = is_last ? s.last : first;
+            int i = first;
+            for (; i + 4 <= end; i += 4)
+                memcpy(to + (size_t)(i - begin) * TILE_CH, from + i, 4);
+            memcpy(to + (size_t)(i - begin) * TILE_CH, from + i, (size_t)(end - i));
         }
     }
 }
