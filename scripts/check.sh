@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # `make check`: the quick tests and the fuzz targets under the address and undefined-behaviour sanitizers, those that
-# start threads under the thread sanitizer, and on a CPU without AVX-512 its kernels in emulation. The last line adds all
+# start threads under the thread sanitizer, and on a CPU without AVX-512 or AMX those kernels in emulation. The last line adds all
 # up: "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.."
