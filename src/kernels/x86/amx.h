@@ -36,7 +36,18 @@ static inline TileConfig tile_config(int n_pixels, int k)
 }
 
 #ifndef EFF_EMULATE_AVX512
-#define tiles_configure(config)              _tile_loadconfig(config)
+/* GCC 12 does not know that loading a configuration, or a tile, reads memory beyond its first bytes. */
+static inline void tiles_see(const void *written)
+{
+    __asm__ volatile("" : : "r"(written) : "memory");
+}
+
+static inline void tiles_configure(const TileConfig *c)
+{
+    tiles_see(c);
+    _tile_loadconfig(c);
+}
+
 #define tiles_release()                      _tile_release()
 #define tile_load(t, from, stride)           _tile_loadd(t, from, stride)
 #define tile_store(t, to, stride)            _tile_stored(t, to, stride)
@@ -46,6 +57,11 @@ static _Thread_local struct {
     TileConfig config;
     uint8_t at[8][16][64];
 } emulated_tiles;
+
+static inline void tiles_see(const void *written)
+{
+    (void)written;
+}
 
 static inline void tiles_configure(const TileConfig *c)
 {

@@ -239,7 +239,7 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
     size_t block = SRC_BLOCK_BYTES / io->src_stride / two * two;
     block = block < two ? two : block;
     Sums sums[2];
-    Block before = {0}, first_of_three = {0};
+    Block before = {0}, two_before = {0};
     int turn = 0;
     tiles_configure(&config);
     for (size_t first = 0, end; first < io->n_pixels; first = end) {
@@ -251,8 +251,8 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
                 b.n_vectors = n_ch - c < BLOCK_CH ? 1 : BLOCK_TILES;
                 nhwc_save(&x, &before, &sums[turn]);
                 nhwc_multiply(&x, &b);
-                nhwc_finish(&x, &first_of_three, &sums[turn ^ 1], mode);
-                first_of_three = before;
+                nhwc_finish(&x, &two_before, &sums[turn ^ 1], mode);
+                two_before = before;
                 before = b;
                 p = b.at + (size_t)b.n_pixels;
             }
@@ -260,7 +260,7 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
     }
     nhwc_save(&x, &before, &sums[turn]);
     tiles_release();
-    nhwc_finish(&x, &first_of_three, &sums[turn ^ 1], mode);
+    nhwc_finish(&x, &two_before, &sums[turn ^ 1], mode);
     nhwc_finish(&x, &before, &sums[turn], mode);
 }
 
@@ -441,8 +441,7 @@ static void copy_rows(const QuadRun *x, uint8_t *panel, const uint8_t *src, int 
                 _mm512_store_si512(to, _mm512_maskz_loadu_epi8(k, from));
         }
     }
-    /* The compiler does not know that tile_load() reads them. */
-    __asm__ volatile("" : : "r"(panel) : "memory");
+    tiles_see(panel);
 }
 
 static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, Mode mode)
@@ -468,7 +467,7 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
         x.line = (size_t)x.steps.n * x.step;
     }
     Sums sums[2];
-    QuadBlock before = {0}, first_of_three = {0};
+    QuadBlock before = {0}, two_before = {0};
     int turn = 0;
     tiles_configure(&config);
     for (int j = io->quad_begin; j < io->quad_end; j++) {
@@ -495,15 +494,15 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
                 b.skip = begin - col;
                 quad_save(&before, &sums[turn]);
                 quad_multiply(&x, &b);
-                quad_finish(&x, &first_of_three, &sums[turn ^ 1], mode);
-                first_of_three = before;
+                quad_finish(&x, &two_before, &sums[turn ^ 1], mode);
+                two_before = before;
                 before = b;
             }
         }
     }
     quad_save(&before, &sums[turn]);
     tiles_release();
-    quad_finish(&x, &first_of_three, &sums[turn ^ 1], mode);
+    quad_finish(&x, &two_before, &sums[turn ^ 1], mode);
     quad_finish(&x, &before, &sums[turn], mode);
 }
 
