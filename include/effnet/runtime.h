@@ -36,6 +36,10 @@ typedef struct EffModelInfo {
  * @param out   receives the model, the caller's until eff_model_close(); untouched on failure.
  * @param path  file, read whole into memory (a mapped file can be truncated under us); at most 4 GiB.
  * @param cpu   level to run at ("c", "avx2", "avx512vnni", "avx512vbmi", ...); NULL or "auto" for the best of this CPU.
+ *
+ * Where the CPU has AMX, this asks Linux for its tile registers, once for the process; alternative signal stacks then
+ * have to be 8 KiB larger, and if one is too small already, tiles are not used.
+ *
  * @return EFF_OK, EFF_ERR_IO, EFF_ERR_FORMAT (damaged, or not ours; the message names the section), EFF_ERR_VERSION
  * (newer than this library), EFF_ERR_LIMIT, EFF_ERR_NOMEM, EFF_ERR_ARG (unknown level), EFF_ERR_UNSUPPORTED (a level
  * that this CPU lacks).
