@@ -40,8 +40,8 @@ long eff_mem_fail_after(long n)
 enum { HUGE_PAGE = 2 << 20 };
 
 /*
- * Blocks of more than half a huge page: weights and maps pass by once a picture, some thousand pages of 4 KiB, more than
- * a TLB holds. The block is rounded up to whole huge pages where that costs less than half of one. (Not under the
+ * Blocks of more than half a huge page: weights and maps pass by once a picture, some thousand pages of 4 KiB, more
+ * than a TLB holds. The block is rounded up to whole huge pages where that costs less than half of one. (Not under the
  * address sanitizer, which would not see what goes beyond the block.)
  */
 static void *in_huge_pages(size_t n_bytes)
