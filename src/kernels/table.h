@@ -17,6 +17,7 @@
 #define EFF_KERNELS_TABLE_H
 
 #include "effnet/base.h"
+#include "kernels/ahead.h"
 #include "kernels/epilogue.h"
 #include "kernels/f32.h"
 #include "kernels/quads.h"
@@ -46,6 +47,7 @@ typedef struct EffPwIo {
     const int16_t *residual; /**< S16 only: added; the shape of dst_s16, and may be dst_s16 itself; NULL for none */
     const int32_t *bias;     /**< in place of epi.bias, or NULL */
     size_t n_pixels;
+    EffAhead ahead; /**< fetched meanwhile, where a kernel does so */
 } EffPwIo;
 
 /** NHWC in, u8 row quads out: the expand layer before a depthwise one. Writes all four rows of quads [quad_begin,
@@ -62,6 +64,7 @@ typedef struct EffPwQuadIo {
     int col_begin, col_end;         /**< of the image, 0..quads->cols */
     int ch_begin, ch_end;           /**< a multiple of EFF_PARAM_ALIGN; the same, or eff_ch_pad(out_ch) */
     const int32_t *const *row_bias; /**< [image rows from that of src on]: in place of epi.bias; or NULL */
+    EffAhead ahead;                 /**< as in EffPwIo */
 } EffPwQuadIo;
 
 /** What the two halves of a 16-bit input came to: see eff_join_fn. */
@@ -124,6 +127,7 @@ typedef struct EffDwIo {
     int out_cols;
     int row_begin, row_end; /**< output rows; row_begin is a multiple of 4 / stride */
     int ch_begin, ch_end;   /**< multiples of EFF_CH_ALIGN, up to eff_ch_pad(channels) */
+    EffAhead ahead;         /**< as in EffPwIo */
 } EffDwIo;
 
 typedef struct EffDwKernel {

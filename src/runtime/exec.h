@@ -24,6 +24,7 @@ typedef struct EffRun {
 typedef struct EffGroupRun {
     const EffGroup *group;
     const EffTile *tile;
+    EffAhead ahead;                  /* parameters of the steps after it */
     EffRun run[EFF_GROUP_MAX_STEPS]; /* of its steps */
 } EffGroupRun;
 
@@ -70,6 +71,7 @@ static inline int eff_dw_rows_a_quad(const EffDw *dw)
 typedef struct EffQuadRange {
     int quad_begin, quad_end;
     int ch_begin, ch_end;
+    EffAhead ahead; /* fetched while they are made */
 } EffQuadRange;
 
 /*
@@ -89,8 +91,10 @@ size_t eff_pw_grain(const EffRun *r, size_t n_pixels);
  *
  * @param src      its input from pixel `begin` on.
  * @param u8, s16  its outputs from pixel `begin` on, or NULL.
+ * @param ahead    fetched meanwhile.
  */
-void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s16, size_t begin, size_t end);
+void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s16, size_t begin, size_t end,
+                   EffAhead ahead);
 
 /* 16-bit inputs: pixels a piece, and pixels [at, at + n) of the outputs from the sums of both bytes, [n][channels]. */
 size_t eff_wide_grain(const EffRun *r, size_t n_pixels);

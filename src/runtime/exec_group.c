@@ -9,11 +9,11 @@
 #include <string.h>
 
 /* Pixels [begin, end) of a PW step; src: its input from pixel `begin` on. */
-static void project(const EffRun *pw, const uint8_t *src, size_t begin, size_t end)
+static void project(const EffRun *pw, const uint8_t *src, size_t begin, size_t end, EffAhead ahead)
 {
     const size_t at = begin * eff_tensor_ch(pw->to);
     eff_pw_pixels(pw, src, pw->dst[0] ? (uint8_t *)pw->dst[0] + at : NULL,
-                  pw->dst[1] ? (int16_t *)pw->dst[1] + at : NULL, begin, end);
+                  pw->dst[1] ? (int16_t *)pw->dst[1] + at : NULL, begin, end, ahead);
 }
 
 /* ---- Depthwise: row quads, the convolution, and the pool or the projection ---- */
@@ -63,6 +63,11 @@ static void block_of_strip(const EffGroupRun *g, Strip strip, int block, uint8_t
     const size_t line = (size_t)dw->to->w * eff_tensor_ch(dw->to);
     EffQuads q = dw->layer->quads;
     EffQuadRange range = {.quad_begin = strip.begin, .quad_end = strip.end + t->halo};
+    /* What the next steps read: half of this block's part with the quads, half with the convolution. */
+    const size_t n_strips = (size_t)(t->n_strip_quads + t->strip - 1) / (size_t)t->strip;
+    const size_t part = 2 * ((size_t)block * n_strips + (size_t)(strip.begin / t->strip));
+    const size_t n_parts = 2 * n_strips * (size_t)t->n_blocks;
+    range.ahead = eff_ahead_part(g->ahead, part, n_parts);
     eff_tile_block(q.ch_stride, t->n_blocks, block, &range.ch_begin, &range.ch_end);
     q.ch_stride = range.ch_end - range.ch_begin;
     const size_t stride = eff_quads_stride(&q), halo = (size_t)t->halo * stride;
@@ -88,6 +93,7 @@ static void block_of_strip(const EffGroupRun *g, Strip strip, int block, uint8_t
         .row_end = row_of(g, strip.end),
         .ch_begin = range.ch_begin,
         .ch_end = range.ch_end,
+        .ahead = eff_ahead_part(g->ahead, part + 1, n_parts),
     };
     eff_run_kernels(dw)->dw_u8s8.run(&dw->layer->dw, &io);
     if (sums.piece != NULL)
@@ -131,7 +137,7 @@ static void dw_strips(void *ctx, size_t begin, size_t end, int worker)
                 block_of_strip(g, strip, block, quads_of(g, worker) + (size_t)block * t->quads_bytes, map, worker);
             const size_t first = (size_t)row_of(g, strip.begin) * (size_t)dw->to->w;
             const size_t last = (size_t)row_of(g, strip.end) * (size_t)dw->to->w;
-            project(pw, map, first, last);
+            project(pw, map, first, last, (EffAhead){0});
         }
     }
 }
@@ -155,6 +161,13 @@ static void run_dw(EffGroupRun *g)
     }
 }
 
+/* The share of pixels [begin, end) in what the next steps read. */
+static EffAhead pixels_ahead(const EffGroupRun *g, const EffRun *pw, size_t begin, size_t end)
+{
+    const size_t n = eff_tensor_pixels(pw->to);
+    return (EffAhead){eff_ahead_part(g->ahead, begin, n).at, eff_ahead_part(g->ahead, end - 1, n).end};
+}
+
 /* ---- Gated: u8 tiles that are projected ---- */
 
 typedef struct GatedRun {
@@ -172,7 +185,7 @@ static void gated_pixels(void *ctx, size_t begin, size_t end, int worker)
         next = end - begin > tile ? begin + tile : end;
         eff_run_kernels(quant)->quant_s16u8(&gated->quant, (const int16_t *)quant->src[0] + begin * n, u8,
                                             next - begin);
-        project(pw, u8, begin, next);
+        project(pw, u8, begin, next, pixels_ahead(gated->group, pw, begin, next));
     }
 }
 
@@ -196,7 +209,7 @@ static void mean_pixels(void *ctx, size_t begin, size_t end, int worker)
     for (size_t next; begin < end; begin = next) {
         next = end - begin > g->tile->n_pixels ? begin + g->tile->n_pixels : end;
         eff_pw_pixels(pw, (const uint8_t *)pw->src[0] + begin * eff_tensor_ch(pw->in), to_u8 ? map : NULL,
-                      to_u8 ? NULL : (int16_t *)(void *)map, begin, next);
+                      to_u8 ? NULL : (int16_t *)(void *)map, begin, next, pixels_ahead(g, pw, begin, next));
         if (to_u8)
             eff_run_kernels(pool)->pool_u8(sums.piece, map, (int)n, next - begin);
         else

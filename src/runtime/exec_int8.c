@@ -86,14 +86,16 @@ static void run_stem(EffRun *r)
 
 /* ---- Pointwise ---- */
 
-void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s16, size_t begin, size_t end)
+void eff_pw_pixels(const EffRun *r, const uint8_t *src, uint8_t *u8, int16_t *s16, size_t begin, size_t end,
+                   EffAhead ahead)
 {
     const EffPwIo io = {.src = src,
                         .src_stride = eff_tensor_ch(r->in),
                         .dst_u8 = u8,
                         .dst_s16 = s16,
                         .residual = r->src[1] ? (const int16_t *)r->src[1] + begin * eff_tensor_ch(r->to) : NULL,
-                        .n_pixels = end - begin};
+                        .n_pixels = end - begin,
+                        .ahead = ahead};
     eff_run_kernels(r)->pw_u8s8.run(&r->layer->pw, &io);
 }
 
@@ -104,7 +106,7 @@ static void pw_pixels(void *ctx, size_t begin, size_t end, int worker)
     (void)worker;
     eff_pw_pixels(r, (const uint8_t *)r->src[0] + begin * eff_tensor_ch(r->in),
                   r->dst[0] ? (uint8_t *)r->dst[0] + at : NULL, r->dst[1] ? (int16_t *)r->dst[1] + at : NULL, begin,
-                  end);
+                  end, (EffAhead){0});
 }
 
 static void pw_make_quads(const EffRun *r, const EffQuads *q, uint8_t *dst, EffQuadRange range)
@@ -126,7 +128,8 @@ static void pw_make_quads(const EffRun *r, const EffQuads *q, uint8_t *dst, EffQ
                             .quad_end = end,
                             .col_end = q->cols,
                             .ch_begin = range.ch_begin,
-                            .ch_end = range.ch_end};
+                            .ch_end = range.ch_end,
+                            .ahead = range.ahead};
     eff_run_kernels(r)->pw_u8s8.run_quads(&r->layer->pw, &io);
 }
 
@@ -164,7 +167,7 @@ static void pw_quad_pieces(void *ctx, size_t begin, size_t end, int worker)
     (void)worker;
     const Blocks b = split_channels(r, (size_t)r->layer->quads.n_quads);
     if (b.n == 1) {
-        pw_quads(r, (EffQuadRange){(int)begin, (int)end, 0, (int)b.n_ch});
+        pw_quads(r, (EffQuadRange){.quad_begin = (int)begin, .quad_end = (int)end, .ch_end = (int)b.n_ch});
         return;
     }
     for (size_t i = begin; i < end; i++) {

@@ -32,17 +32,20 @@ static EffStatus build_layers(EffModel *m)
         eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);
     const size_t n_bytes = mem.used;
     m->params = eff_calloc(1, n_bytes);
+    m->params_end = eff_calloc(n, sizeof *m->params_end);
     mem = (EffLayerMem){.base = m->params};
-    for (size_t i = 0; m->params != NULL && i < n; i++) {
+    const bool ok = m->params != NULL && m->params_end != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
         size_t each, shared;
         eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);
+        m->params_end[i] = mem.used;
         eff_layer_scratch(&each, &shared, &m->layers[i], &plan->steps[i]); /* its bounds are proven */
         m->scratch_each = each > m->scratch_each ? each : m->scratch_each;
         m->scratch_shared = shared > m->scratch_shared ? shared : m->scratch_shared;
     }
     m->scratch_each = eff_align_up(m->scratch_each);
     eff_free(readers);
-    return m->params != NULL ? EFF_OK : eff_fail_nomem(n_bytes, "packed weights");
+    return ok ? EFF_OK : eff_fail_nomem(n_bytes, "packed weights");
 }
 
 /* The forms of the groups, which are proven. */
@@ -166,6 +169,7 @@ void eff_model_close(EffModel *m)
     eff_free(m->groups);
     eff_free(m->local);
     eff_free(m->params);
+    eff_free(m->params_end);
     eff_free(m);
 }
 

@@ -140,13 +140,46 @@ static void run_step(EffSession *s, int index)
         eff_exec_int8(&run);
 }
 
+/* Where the parameters end that are read up to the end of the group after `*item`, which moves there. */
+static size_t next_group_end(const EffSession *s, EffItem *item)
+{
+    size_t end = s->model->params_end[item->end - 1];
+    while (next_item(s, item)) {
+        end = s->model->params_end[item->end - 1];
+        if (item->group != EFF_PLAN_NONE)
+            break;
+    }
+    return end;
+}
+
+/*
+ * What is fetched while a group runs: the parameters of the steps after it, up to the end of the next group, and while
+ * a convolution runs, which has more time than a projection, most of the group after that. Not more than a cache holds
+ * beside what is in use.
+ */
+static EffAhead ahead_of(EffSession *s, const EffItem *item, const EffGroup *group)
+{
+    enum { MOST = 1 << 20 };
+    const EffModel *m = s->model;
+    EffItem next = *item;
+    const size_t own_end = m->params_end[item->end - 1], begin = s->fetched > own_end ? s->fetched : own_end;
+    size_t end = next_group_end(s, &next);
+    if (group->form == EFF_GROUP_DW)
+        end += (next_group_end(s, &next) - end) / 3 * 2;
+    end = end < own_end + MOST ? end : own_end + MOST;
+    s->fetched = end > begin ? end : begin;
+    return (EffAhead){m->params + begin, m->params + s->fetched};
+}
+
 static void run_item(EffSession *s, const EffItem *item)
 {
     if (item->group == EFF_PLAN_NONE) {
         run_step(s, item->first);
         return;
     }
-    EffGroupRun group = {.group = &s->model->groups[item->group], .tile = &s->tiles[item->group]};
+    EffGroupRun group = {.group = &s->model->groups[item->group],
+                         .tile = &s->tiles[item->group],
+                         .ahead = ahead_of(s, item, &s->model->groups[item->group])};
     for (int i = item->first; i < item->end; i++)
         group.run[i - item->first] = run_of(s, i);
     eff_exec_group(&group);
@@ -165,6 +198,7 @@ void eff_session_run_tapped(EffSession *s, const uint8_t *pixels, float *logits,
     assert(tap == NULL || s->tiles == NULL);
     memcpy(s->image, pixels, image_bytes(plan));
     EffStepTime *time = s->times;
+    s->fetched = 0;
     for (EffItem item = {0}; next_item(s, &item);) {
         const double start = time != NULL ? eff_now() : 0;
         run_item(s, &item);

@@ -19,6 +19,7 @@ struct EffModel {
     EffGroup *groups;                    /* [plan.n_groups] */
     int *local;                          /* [plan.n_tensors]: eff_plan_find_locals() */
     uint8_t *params;                     /* what the layers point to, in the order in which it is used */
+    size_t *params_end;                  /* [plan.n_steps]: where in it those of a layer end */
     size_t scratch_each, scratch_shared; /* of the steps, run one by one */
 };
 
@@ -33,6 +34,7 @@ struct EffSession {
     uint8_t *shared; /* scratch of a step, whoever works on it */
     size_t each_bytes, shared_bytes;
     uint64_t arena_bytes;
+    size_t fetched;     /* of this run, the model's parameters up to here */
     EffStepTime *times; /* [n_times]: of each item that runs at a time */
     const char **names; /* [plan.n_steps]: what the times point to */
     size_t n_times;

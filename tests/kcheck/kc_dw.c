@@ -64,6 +64,7 @@ static bool dw_case(KCheck *t, const EffDwKernel *k, int i)
         .row_end = out_rows,
         .ch_begin = ch_begin,
         .ch_end = ch_end,
+        .ahead = kc_buf_ahead(&got_packed),
     };
     eff_dw_u8s8_c.run(&ref, &io);
     io.dst_u8 = outputs & 1 ? got8.data : NULL;

@@ -101,6 +101,7 @@ static bool nhwc_case(KCheck *t, const EffPwKernel *k, int i)
                                : res.data,
         .bias = other_bias ? bias.data : NULL,
         .n_pixels = (size_t)n_pixels,
+        .ahead = kc_buf_ahead(&c.got_packed),
     };
     eff_pw_u8s8_c.run(&c.ref, &io);
     io.dst_u8 = outputs & 1 ? got8.data : NULL;
@@ -187,6 +188,7 @@ static bool quads_case(KCheck *t, const EffPwKernel *k, int i)
         .ch_begin = ch_begin,
         .ch_end = ch_end,
         .row_bias = kc_chance(t, 30) ? row_bias : NULL,
+        .ahead = kc_buf_ahead(&c.got_packed),
     };
     eff_pw_u8s8_c.run_quads(&c.ref, &io);
     io.dst = got.data;

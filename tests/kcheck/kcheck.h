@@ -21,6 +21,12 @@ typedef struct KcBuf {
     size_t map_bytes;
 } KcBuf;
 
+/* Something for a kernel to fetch. */
+static inline EffAhead kc_buf_ahead(const KcBuf *b)
+{
+    return (EffAhead){b->data, (const uint8_t *)b->data + b->bytes};
+}
+
 /* `bytes` of memory; reading or writing past the end faults, writing before it is found by kc_buf_intact(). `align`
  * rounds the start down (1 for none); up to align - 1 bytes at the end are then canaries too. */
 KcBuf kc_buf(size_t bytes, size_t align);

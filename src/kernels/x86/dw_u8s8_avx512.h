@@ -232,6 +232,7 @@ typedef struct Tile {
     Multiples column;   /* bytes of the quads */
     size_t pixel, line; /* bytes of the output from pixel to pixel and from row to row */
     int n_rows;         /* rows that are stored */
+    EffFetch *ahead;    /* a tick every 16 channels */
 } Tile;
 
 /* To be read from memory again: it is nearer than the mask and vector registers where GCC keeps what its general ones
@@ -358,6 +359,7 @@ static EFF_ALWAYS_INLINE void dw_tile(const Tile *t, const Shared *shared, Z one
         else
             dw_5x5s2(acc, q, &t->column, wgt, rows, n_cols);
         dw_store(t, shared, one, mode, form, rows, n_cols, c, acc);
+        eff_fetch_tick(t->ahead);
         for (int i = 0; i < 3; i++)
             q[i] += VECTOR_BYTES;
     }
@@ -388,7 +390,10 @@ static EFF_ALWAYS_INLINE void dw_row_of_tiles(Tile *t, const Shared *shared, Mod
 static EFF_ALWAYS_INLINE void dw_rows(const EffDw *op, const EffDwIo *io, Mode mode, Form form, int kernel, int stride)
 {
     Shared shared = load_shared(&op->epi, mode);
+    const int n_tiles = (io->row_end - io->row_begin + 3) / 4 * ((io->out_cols + TILE_COLS - 1) / TILE_COLS);
+    EffFetch ahead = eff_fetch_begin(io->ahead, (size_t)(n_tiles * (io->ch_end - io->ch_begin) / 16));
     Tile t = {
+        .ahead = &ahead,
         .op = op,
         .io = io,
         .quad = eff_quads_stride(io->quads),

@@ -181,6 +181,7 @@ typedef struct Nhwc {
     const int32_t *bias; /* at channel c */
     int c;
     size_t stride;
+    EffFetch *ahead; /* a tick a tile */
     Channels ch[MAX_VECTORS];
 } Nhwc;
 
@@ -205,6 +206,7 @@ static EFF_ALWAYS_INLINE void tile_nhwc(const Nhwc *b, Mode mode, size_t p, Shap
         const int row = s.groups > 1 || r < n_last ? r : n_last - 1;
         src.row[r] = io->src + (p + (size_t)row) * io->src_stride;
     }
+    eff_fetch_tick(b->ahead);
     tile_gemm(acc, &src, b->wgt, biases, true, s, mode != MODE_CLAMP);
     /* Nor may a limit of the epilogue keep a register through the loop: from here on it is read from memory. */
     if (mode == MODE_LINEAR)
@@ -272,6 +274,7 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
     const int32_t *bias = io->bias ? io->bias : op->epi.bias;
     size_t block = SRC_BLOCK_BYTES / io->src_stride / 12 * 12;
     block = block < 24 ? 24 : block;
+    EffFetch ahead = eff_fetch_begin(io->ahead, (io->n_pixels + 11) / 12 * (size_t)((n_ch + BLOCK_CH - 1) / BLOCK_CH));
     for (size_t p = 0, end; p < io->n_pixels; p = end) {
         /* No short last block: it would read all weights again for little work. */
         end = io->n_pixels - p < block + block / 2 ? io->n_pixels : p + block;
@@ -282,7 +285,8 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
                       .wgt = pw_weights(op, c, c),
                       .bias = bias + c,
                       .c = c,
-                      .stride = (size_t)n_ch};
+                      .stride = (size_t)n_ch,
+                      .ahead = &ahead};
             for (int n = 0; n < width / 16 && mode != MODE_RAW; n++)
                 b.ch[n] = load_channels(&op->epi, mode, c + 16 * n, mode == MODE_CLAMP || io->dst_u8 != NULL,
                                         mode == MODE_CLAMP ? ORDER_PAIRS : ORDER_PIXELS);
@@ -347,6 +351,7 @@ typedef struct Quad {
     size_t column;          /* bytes a column */
     Z turn;                 /* bytes of P4C16 to row quads, the computed rows to their places */
     __mmask64 inside;
+    EffFetch *ahead; /* a tick a tile */
     Channels ch[MAX_VECTORS];
     Z zero[MAX_VECTORS]; /* zero points as row quads */
 } Quad;
@@ -357,6 +362,7 @@ static EFF_ALWAYS_INLINE void tile_quads(const Quad *q, Mode mode, int x, Shape 
     Source src = {.step = q->src.step};
     for (int r = 0; r < 4; r++)
         src.row[r] = q->src.row[r] + (size_t)x * q->src.step;
+    eff_fetch_tick(q->ahead);
     tile_gemm(acc, &src, q->wgt, q->bias, false, s, mode != MODE_CLAMP || s.rows < 4);
     uint8_t *dst = q->dst + (size_t)x * q->column;
 #pragma GCC unroll 6
@@ -432,6 +438,8 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
     const EffQuads *g = io->quads;
     const Shared shared = load_shared(&op->epi, mode);
     const int first_top = 4 * io->quad_begin - g->pad_top, row0 = first_top > 0 ? first_top : 0;
+    const int n_tiles = (io->quad_end - io->quad_begin) * ((io->col_end - io->col_begin + 2) / 3);
+    EffFetch ahead = eff_fetch_begin(io->ahead, (size_t)(n_tiles * ((io->ch_end - io->ch_begin) / 16 + 1) / 2));
     for (int j = io->quad_begin; j < io->quad_end; j++) {
         /* Rows [lo, hi) of the quad are in the image. */
         const int top = 4 * j - g->pad_top, lo = top < 0 ? -top : 0, hi = g->rows - top < 4 ? g->rows - top : 4;
@@ -441,6 +449,7 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
             .src = {.step = io->src_stride},
             .dst = io->dst + (size_t)(j - io->quad_begin) * eff_quads_stride(g) + (size_t)g->pad_left * column,
             .column = column,
+            .ahead = &ahead,
         };
         if (lo >= hi) {
             zero_columns(op, io, q.dst, column);

@@ -112,69 +112,86 @@ typedef struct Nhwc {
     const int32_t *bias;
     Steps steps;
     size_t stride;
-    int tile; /* pixels of a tile */
+    int tile;        /* pixels of a tile */
+    EffFetch *ahead; /* a tick a step */
 } Nhwc;
 
-/* Constant at each call: tiles of pixels and of channels. */
-static EFF_ALWAYS_INLINE void nhwc_gemm(const Nhwc *x, const Block *b, int pixels, int channels)
+/* Tiles 0 and 1 have the first pixels, 2 and 3 the second; 0 and 2 the first channels, 1 and 3 the second. */
+static EFF_ALWAYS_INLINE bool has_tile(const Nhwc *x, const Block *b, int t)
+{
+    return b->n_vectors > t % 2 && (t < 2 || b->n_pixels > x->tile);
+}
+
+/* Sums of tile t, constant at each call: those of the block before leave for memory, and its own begin. */
+#define TILE_BEGIN(t, is_used)                                                                                         \
+    do {                                                                                                               \
+        if (has_tile(x, before, t))                                                                                    \
+            tile_store(t, saved->at[(t) % 2 * SECOND_CH + (t) / 2 * x->tile], 64);                                     \
+        if (is_used)                                                                                                   \
+            tile_load(t, x->bias + b->c + (t) % 2 * TILE_CH, 0);                                                       \
+    } while (0)
+
+/* The tiles of a block that has been multiplied. */
+static EFF_ALWAYS_INLINE void nhwc_save(const Nhwc *x, const Block *before, Sums *saved)
+{
+    const Block *b = before;
+    TILE_BEGIN(0, false);
+    TILE_BEGIN(1, false);
+    TILE_BEGIN(2, false);
+    TILE_BEGIN(3, false);
+    (void)b;
+}
+
+/* Constant at each call: tiles of pixels and of channels. Tiles are saved and begun one by one, between products:
+ * together they take twice as long. */
+static EFF_ALWAYS_INLINE void nhwc_gemm(const Nhwc *x, const Block *b, int pixels, int channels, const Block *before,
+                                        Sums *saved)
 {
     const size_t src_stride = x->io->src_stride, bytes = tile_bytes(&x->steps);
     const uint8_t *src = x->io->src + b->at * src_stride;
     const int8_t *w0 = (const int8_t *)x->op->packed + (size_t)(b->c / TILE_CH * x->steps.n) * bytes;
     const int8_t *w1 = w0 + (size_t)x->steps.n * bytes;
     const size_t second = (size_t)x->tile * src_stride;
-    tile_load(0, x->bias + b->c, 0);
-    if (channels > 1)
-        tile_load(1, x->bias + b->c + TILE_CH, 0);
-    if (pixels > 1)
-        tile_load(2, x->bias + b->c, 0);
-    if (pixels > 1 && channels > 1)
-        tile_load(3, x->bias + b->c + TILE_CH, 0);
     for (int i = 0; i < x->steps.n; i++, w0 += bytes, w1 += bytes) {
         const uint8_t *from = src + (i == x->steps.n - 1 ? x->steps.last : i * x->steps.k);
+        eff_fetch_tick(x->ahead);
+        if (i == 0)
+            TILE_BEGIN(0, true);
         tile_load(6, w0, 64);
         tile_load(4, from, src_stride);
         tile_multiply(0, 4, 6);
+        if (i == 0)
+            TILE_BEGIN(1, channels > 1);
         if (channels > 1) {
             tile_load(7, w1, 64);
             tile_multiply(1, 4, 7);
         }
+        if (i == 0)
+            TILE_BEGIN(2, pixels > 1);
         if (pixels > 1) {
             tile_load(5, from + second, src_stride);
             tile_multiply(2, 5, 6);
-            if (channels > 1)
-                tile_multiply(3, 5, 7);
         }
+        if (i == 0)
+            TILE_BEGIN(3, pixels > 1 && channels > 1);
+        if (pixels > 1 && channels > 1)
+            tile_multiply(3, 5, 7);
     }
 }
+#undef TILE_BEGIN
 
-/* The tiles of a block that has been multiplied. */
-static EFF_ALWAYS_INLINE void nhwc_save(const Nhwc *x, const Block *b, Sums *sums)
-{
-    const bool second = b->n_pixels > x->tile;
-    if (b->n_vectors == 0)
-        return;
-    tile_store(0, sums->at[0], 64);
-    if (second)
-        tile_store(2, sums->at[x->tile], 64);
-    if (b->n_vectors > 1) {
-        tile_store(1, sums->at[SECOND_CH], 64);
-        if (second)
-            tile_store(3, sums->at[SECOND_CH + x->tile], 64);
-    }
-}
-
-static EFF_ALWAYS_INLINE void nhwc_multiply(const Nhwc *x, const Block *b)
+/* Multiplies block b; the one before leaves its tiles for `saved`. */
+static EFF_ALWAYS_INLINE void nhwc_multiply(const Nhwc *x, const Block *b, const Block *before, Sums *saved)
 {
     const bool two = b->n_pixels > x->tile;
     if (b->n_vectors > 1 && two)
-        nhwc_gemm(x, b, 2, 2);
+        nhwc_gemm(x, b, 2, 2, before, saved);
     else if (b->n_vectors > 1)
-        nhwc_gemm(x, b, 1, 2);
+        nhwc_gemm(x, b, 1, 2, before, saved);
     else if (two)
-        nhwc_gemm(x, b, 2, 1);
+        nhwc_gemm(x, b, 2, 1, before, saved);
     else
-        nhwc_gemm(x, b, 1, 1);
+        nhwc_gemm(x, b, 1, 1, before, saved);
 }
 
 static EFF_ALWAYS_INLINE void nhwc_store(const Nhwc *x, const Block *b, const Sums *sums, Mode mode, int vectors)
@@ -228,14 +245,18 @@ static Block nhwc_block(const Nhwc *x, size_t p, size_t end)
 static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode mode)
 {
     const int n_ch = eff_ch_pad(op->out_ch);
-    const Nhwc x = {.op = op,
-                    .io = io,
-                    .shared = load_shared(&op->epi, mode),
-                    .bias = io->bias ? io->bias : op->epi.bias,
-                    .steps = steps_of(op->in_ch),
-                    .stride = (size_t)n_ch,
-                    .tile = io->n_pixels < TILE_PIXELS ? (int)io->n_pixels : TILE_PIXELS};
+    Nhwc x = {.op = op,
+              .io = io,
+              .shared = load_shared(&op->epi, mode),
+              .bias = io->bias ? io->bias : op->epi.bias,
+              .steps = steps_of(op->in_ch),
+              .stride = (size_t)n_ch,
+              .tile = io->n_pixels < TILE_PIXELS ? (int)io->n_pixels : TILE_PIXELS};
     const TileConfig config = tile_config(x.tile, x.steps.k);
+    const size_t n_blocks =
+        (io->n_pixels + 2 * (size_t)x.tile - 1) / (2 * (size_t)x.tile) * (size_t)((n_ch + BLOCK_CH - 1) / BLOCK_CH);
+    EffFetch ahead = eff_fetch_begin(io->ahead, n_blocks * (size_t)x.steps.n);
+    x.ahead = &ahead;
     const size_t two = 2 * (size_t)x.tile;
     size_t block = SRC_BLOCK_BYTES / io->src_stride / two * two;
     block = block < two ? two : block;
@@ -250,8 +271,7 @@ static EFF_ALWAYS_INLINE void run_nhwc(const EffPw *op, const EffPwIo *io, Mode 
                 Block b = nhwc_block(&x, p, end);
                 b.c = c;
                 b.n_vectors = n_ch - c < BLOCK_CH ? 1 : BLOCK_TILES;
-                nhwc_save(&x, &before, &sums[turn]);
-                nhwc_multiply(&x, &b);
+                nhwc_multiply(&x, &b, &before, &sums[turn]);
                 nhwc_finish(&x, &two_before, &sums[turn ^ 1], mode);
                 two_before = before;
                 before = b;
@@ -323,9 +343,10 @@ typedef struct Piece {
 
 /* How the pixels of a call are cut. */
 typedef struct Cut {
-    bool flat;  /* small maps: a block has all pixels of some quads, row after row; else `tile` columns of a quad */
-    int n_rows; /* most rows of a block */
-    int tile;   /* pixels of a tile */
+    bool flat;    /* small maps: a block has all pixels of some quads, row after row; else `tile` columns of a quad */
+    int n_rows;   /* most rows of a block */
+    int tile;     /* pixels of a tile */
+    int n_groups; /* of quads, where it is flat */
 } Cut;
 
 /* Rows of the image that quad j has: [lo, hi) of its four, the first of which is `top`. */
@@ -363,6 +384,7 @@ typedef struct QuadRun {
     Steps steps;
     Cut cut;
     int n_cols;
+    EffFetch *ahead;                /* a tick a step */
     size_t column;                  /* bytes a column of dst */
     size_t pixel, line, step, last; /* of what the tiles read: bytes from one to the next, and to the last step */
 } QuadRun;
@@ -419,6 +441,8 @@ static EFF_ALWAYS_INLINE void quad_block(const QuadRun *x, const QuadBlock *b, c
         drain_piece(&d, old, sums);
     for (int part = 0, r = 0, i = 0; part < n_parts; part++) {
         const size_t at = b->src_at + (i == x->steps.n - 1 ? x->last : (size_t)i * x->step);
+        if (r == 0)
+            eff_fetch_tick(x->ahead);
         if (r == 0 && n_tiles > 0)
             tile_load(6, wgt + (size_t)i * bytes, 64);
         if (i == 0) {
@@ -525,19 +549,20 @@ static int flat_quads(const EffPwQuadIo *io, int j, int n_pixels, int *n_rows)
 static Cut cut_flat(const EffPwQuadIo *io)
 {
     const int n_cols = io->col_end - io->col_begin;
-    int tile = TILE_PIXELS, least, most;
+    int tile = TILE_PIXELS, least, most, n_groups;
     do {
         least = tile;
-        most = 0;
+        most = n_groups = 0;
         for (int j = io->quad_begin, n; j<io->quad_end; j += n> 0 ? n : 1) {
             int n_rows;
             n = flat_quads(io, j, MAX_TILES * tile, &n_rows);
             if (n > 0 && n_rows * n_cols < least)
                 least = n_rows * n_cols;
             most = n_rows > most ? n_rows : most;
+            n_groups += n > 0;
         }
     } while (least < tile && (tile = least));
-    return (Cut){.flat = true, .n_rows = most, .tile = tile};
+    return (Cut){.flat = true, .n_rows = most, .tile = tile, .n_groups = n_groups};
 }
 
 static Cut cut_rows(const EffPwQuadIo *io)
@@ -646,6 +671,11 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
     } else if (x.cut.flat && x.line != (size_t)x.n_cols * x.pixel) {
         x.cut = cut_rows(io);
     }
+    const int n_groups =
+        x.cut.flat ? x.cut.n_groups : (io->quad_end - io->quad_begin) * ((x.n_cols + x.cut.tile - 1) / x.cut.tile);
+    EffFetch ahead =
+        eff_fetch_begin(io->ahead, (size_t)(n_groups * ((io->ch_end - io->ch_begin) / TILE_CH) * x.steps.n));
+    x.ahead = &ahead;
     const TileConfig config = tile_config(x.cut.tile, x.steps.k);
     const int row0 = quad_rows(g, io->quad_begin).top > 0 ? quad_rows(g, io->quad_begin).top : 0;
     Flow f;
