@@ -36,38 +36,45 @@ long eff_mem_fail_after(long n)
     return seen;
 }
 
-/*
- * Blocks of more than half a huge page are asked to be in such: weights and maps pass by once a picture, thousands of
- * pages of 4 KiB, more than a TLB holds. They are rounded up to whole huge pages where that costs less than half of
- * one. (Not under the address sanitizer, which would not see what goes beyond the block.)
- */
-static void *allocate(size_t n_bytes)
+/* Whether the next allocation may go ahead; n_bytes is rounded up. */
+static bool may_allocate(size_t *n_bytes)
 {
-#if defined(MADV_HUGEPAGE) && !defined(__SANITIZE_ADDRESS__)
-    enum { HUGE_PAGE = 2 << 20 };
-    const size_t tail = n_bytes % HUGE_PAGE;
-    if (n_bytes > HUGE_PAGE / 2 && n_bytes < SIZE_MAX - HUGE_PAGE) {
-        void *p = NULL;
-        if (tail > HUGE_PAGE / 2)
-            n_bytes += HUGE_PAGE - tail;
-        if (posix_memalign(&p, HUGE_PAGE, n_bytes) != 0)
-            return NULL;
-        /* Advice: where the system takes none, nothing is lost. */
-        (void)madvise(p, n_bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-        return p;
-    }
-#endif
-    return aligned_alloc(EFF_ALIGN, n_bytes);
+    if (atomic_fetch_add(&n_allocations, 1) == atomic_load(&fail_at) || *n_bytes > SIZE_MAX / 2)
+        return false;
+    *n_bytes = eff_align_up(*n_bytes ? *n_bytes : 1);
+    return true;
 }
 
 void *eff_malloc(size_t n_bytes)
 {
-    if (atomic_fetch_add(&n_allocations, 1) == atomic_load(&fail_at))
-        return NULL;
-    if (n_bytes > SIZE_MAX - 2 * (size_t)EFF_ALIGN)
-        return NULL;
-    return allocate(eff_align_up(n_bytes ? n_bytes : 1));
+    return may_allocate(&n_bytes) ? aligned_alloc(EFF_ALIGN, n_bytes) : NULL;
 }
+
+/* Not under the address sanitizer, which would not see what goes beyond the block. */
+#if defined(MADV_HUGEPAGE) && !defined(__SANITIZE_ADDRESS__)
+void *eff_calloc_hot(size_t n_bytes)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    if (n_bytes <= HUGE_PAGE / 2)
+        return eff_calloc(1, n_bytes);
+    if (!may_allocate(&n_bytes))
+        return NULL;
+    const size_t tail = n_bytes % HUGE_PAGE;
+    void *p = NULL;
+    if (tail > HUGE_PAGE / 2)
+        n_bytes += HUGE_PAGE - tail;
+    if (posix_memalign(&p, HUGE_PAGE, n_bytes) != 0)
+        return NULL;
+    /* Advice: where the system takes none, nothing is lost. */
+    (void)madvise(p, n_bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return memset(p, 0, n_bytes);
+}
+#else
+void *eff_calloc_hot(size_t n_bytes)
+{
+    return eff_calloc(1, n_bytes);
+}
+#endif
 
 void *eff_calloc(size_t n, size_t size)
 {
