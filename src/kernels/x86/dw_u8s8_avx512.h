@@ -401,7 +401,7 @@ static EFF_ALWAYS_INLINE void dw_rows(const EffDw *op, const EffDwIo *io, Mode m
         .pixel = (size_t)eff_ch_pad(op->channels) * form_bytes(form),
     };
     t.line = (size_t)io->out_cols * t.pixel;
-    shared.g_shift = 1; /* its vector says by how much: shifting by nothing is cheaper than a branch */
+    shared.g_shift = 1; /* its vector says by how much: a product with 1 is cheaper than a branch */
     for (int y = io->row_begin; y < io->row_end; y += 4) {
         if (stride == 2 && io->row_end - y <= 2)
             dw_row_of_tiles(&t, &shared, mode, form, kernel, stride, 2, y);

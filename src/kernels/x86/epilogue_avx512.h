@@ -39,7 +39,7 @@ static inline Mode epilogue_mode(const EffEpilogue *e)
 /* What all channels share. Read once a call: stores to the output would make the compiler read it again. */
 typedef struct Shared {
     Z table[4];    /* STAIR: 256 bytes; INTERP: 64 knots, 64 slopes */
-    Z h, up, last; /* STAIR: h, g_shift; INTERP: h, 15 - h, (64 << h) - 1 */
+    Z h, up, last; /* STAIR: h, 2^g_shift; INTERP: h, 15 - h, (64 << h) - 1 */
     Z floor;       /* LINEAR: 0 for ReLU and ReLU6, else -32768 */
     Z ceiling;     /* LINEAR: 6 << h for ReLU6, else 32767 */
     int pre, post, g_shift;
@@ -57,7 +57,7 @@ static EFF_ALWAYS_INLINE Shared load_shared(const EffEpilogue *e, Mode mode)
         for (int i = 0; i < 4; i++)
             s.table[i] = _mm512_loadu_si512(e->act.stair + 64 * i);
         s.h = _mm512_set1_epi16((int16_t)e->act.h);
-        s.up = _mm512_set1_epi16((int16_t)e->act.g_shift);
+        s.up = _mm512_set1_epi16((int16_t)(1 << e->act.g_shift));
     }
     if (mode == MODE_INTERP) {
         for (int i = 0; i < 2; i++) {
@@ -146,13 +146,15 @@ static EFF_ALWAYS_INLINE Words activate(const Shared *s, Mode mode, Words y)
     if (mode == MODE_STAIR) {
         stair_lookup(s->table, _mm512_srlv_epi16(a.p01, s->h), _mm512_srlv_epi16(a.p23, s->h), &g0, &g1);
         if (s->g_shift > 0) {
-            g0 = _mm512_sllv_epi16(g0, s->up);
-            g1 = _mm512_sllv_epi16(g1, s->up);
+            g0 = _mm512_mullo_epi16(g0, s->up);
+            g1 = _mm512_mullo_epi16(g1, s->up);
         }
-    } else {
-        g0 = interp(s, a.p01);
-        g1 = interp(s, a.p23);
+        /* All is in 0..32767, so that nothing saturates. Plain differences, and products, have two ports on Intel. */
+        return (Words){_mm512_sub_epi16(_mm512_max_epi16(y.p01, none), g0),
+                       _mm512_sub_epi16(_mm512_max_epi16(y.p23, none), g1)};
     }
+    g0 = interp(s, a.p01);
+    g1 = interp(s, a.p23);
     return (Words){_mm512_subs_epi16(_mm512_max_epi16(y.p01, none), g0),
                    _mm512_subs_epi16(_mm512_max_epi16(y.p23, none), g1)};
 }
