@@ -52,11 +52,11 @@ void *eff_malloc(size_t n_bytes)
 
 /* Not under the address sanitizer, which would not see what goes beyond the block. */
 #if defined(MADV_HUGEPAGE) && !defined(__SANITIZE_ADDRESS__)
-void *eff_calloc_hot(size_t n_bytes)
+void *eff_malloc_hot(size_t n_bytes)
 {
     enum { HUGE_PAGE = 2 << 20 };
     if (n_bytes <= HUGE_PAGE / 2)
-        return eff_calloc(1, n_bytes);
+        return eff_malloc(n_bytes);
     if (!may_allocate(&n_bytes))
         return NULL;
     const size_t tail = n_bytes % HUGE_PAGE;
@@ -67,12 +67,12 @@ void *eff_calloc_hot(size_t n_bytes)
         return NULL;
     /* Advice: where the system takes none, nothing is lost. */
     (void)madvise(p, n_bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    return memset(p, 0, n_bytes);
+    return p;
 }
 #else
-void *eff_calloc_hot(size_t n_bytes)
+void *eff_malloc_hot(size_t n_bytes)
 {
-    return eff_calloc(1, n_bytes);
+    return eff_malloc(n_bytes);
 }
 #endif
 

@@ -20,11 +20,11 @@ size_t eff_align_up(size_t n);
  * too. */
 void *eff_calloc(size_t n, size_t size);
 /**
- * n_bytes zeroed bytes that are read again and again. Large blocks are asked to be in huge pages: weights and maps pass
+ * eff_malloc() for what is read again and again. Large blocks are asked to be in huge pages: weights and maps pass
  * by once a picture, thousands of pages of 4 KiB, more than a TLB holds. They are rounded up to whole huge pages where
  * that costs less than half of one.
  */
-void *eff_calloc_hot(size_t n_bytes);
+void *eff_malloc_hot(size_t n_bytes);
 /** n_bytes bytes, aligned to EFF_ALIGN, not cleared; NULL when memory is short. */
 void *eff_malloc(size_t n_bytes);
 /** Grow a block from eff_malloc or eff_calloc (or NULL) to n * size bytes; on failure NULL, and `p` stays valid. */

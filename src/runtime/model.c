@@ -31,10 +31,12 @@ static EffStatus build_layers(EffModel *m)
     for (size_t i = 0; i < n; i++)
         eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);
     const size_t n_bytes = mem.used;
-    m->params = eff_calloc_hot(n_bytes);
+    m->params = eff_malloc_hot(n_bytes);
     m->params_end = eff_calloc(n, sizeof *m->params_end);
     mem = (EffLayerMem){.base = m->params};
     const bool ok = m->params != NULL && m->params_end != NULL;
+    if (ok)
+        memset(m->params, 0, n_bytes);
     for (size_t i = 0; ok && i < n; i++) {
         size_t each, shared;
         eff_layer_build(&m->layers[i], &mem, plan, &plan->steps[i], readers, &m->kernels);

@@ -55,7 +55,7 @@ static EffStatus create(EffSession **out, const EffModel *m, int n_threads, cons
     if (st == EFF_OK)
         st = plan_memory(s, limits);
     if (st == EFF_OK) {
-        s->arena = eff_calloc_hot((size_t)s->arena_bytes);
+        s->arena = eff_malloc_hot((size_t)s->arena_bytes);
         s->image = eff_calloc(1, image_bytes(&m->plan) + EFF_OVERREAD);
         s->each = eff_calloc((size_t)eff_pool_size(s->pool), s->each_bytes);
         s->shared = eff_calloc(1, s->shared_bytes);

@@ -232,9 +232,10 @@ static Cut cut_flat(const EffPwQuadIo *io)
     do {
         least = tile;
         most = n_groups = 0;
-        for (int j = io->quad_begin, n; j<io->quad_end; j += n> 0 ? n : 1) {
+        for (int j = io->quad_begin; j < io->quad_end;) {
             int n_rows;
-            n = flat_quads(io, j, MAX_TILES * tile, &n_rows);
+            const int n = flat_quads(io, j, MAX_TILES * tile, &n_rows);
+            j += n > 0 ? n : 1;
             if (n > 0 && n_rows * n_cols < least)
                 least = n_rows * n_cols;
             most = n_rows > most ? n_rows : most;
