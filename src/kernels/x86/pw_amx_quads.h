@@ -89,95 +89,78 @@ static EFF_ALWAYS_INLINE void drain_piece(Drain *d, const QuadBlock *b, const Su
     d->inside = p->inside;
 }
 
-/* Sums of tile r, constant at each call: those of the block before leave for memory, and its own begin. */
-#define TILE_BEGIN(r)                                                                                                  \
+/* Up to n columns of what the epilogue of `old` has yet to do. */
+static EFF_ALWAYS_INLINE void drain_columns(const QuadRun *x, Drain *d, const QuadBlock *old, const Sums *sums,
+                                            const Channels *ch, Z zero, Mode mode, int n)
+{
+    const Z turn = turn_rows(0);
+    while (n > 0 && d->left > 0) {
+        const int now = n < d->n_cols ? n : d->n_cols;
+        n -= now;
+        d->n_cols -= now;
+        for (int i = 0; i < now; i++) {
+            const Z px[4] = {_mm512_load_si512(d->r0), _mm512_load_si512(d->r1), _mm512_load_si512(d->r2),
+                             _mm512_load_si512(d->r3)};
+            const Z quad = _mm512_shuffle_epi8(epilogue_p4c16(&x->shared, ch, mode, px), turn);
+            _mm512_storeu_si512(d->dst, _mm512_mask_mov_epi8(zero, d->inside, quad));
+            d->r0 += 64;
+            d->r1 += 64;
+            d->r2 += 64;
+            d->r3 += 64;
+            d->dst += x->column;
+        }
+        if (d->n_cols == 0) {
+            d->piece++;
+            if (--d->left > 0)
+                drain_piece(d, old, sums);
+        }
+    }
+}
+
+/* Tile r, constant at each call, in a step. In the first its sums begin: those of the block before leave for memory. */
+#define TILE_STEP(r, pixels)                                                                                           \
     do {                                                                                                               \
-        if ((r) < n_before)                                                                                            \
+        if (i == 0 && (r) < n_before)                                                                                  \
             tile_store(r, saved->at[before->shape->at[r]], 64);                                                        \
-        if ((r) < n_tiles)                                                                                             \
-            tile_load(r, b->shape->bias[r] + b->c, 0);                                                                 \
+        if ((r) < n_tiles) {                                                                                           \
+            if (i == 0)                                                                                                \
+                tile_load(r, b->shape->bias[r] + b->c, 0);                                                             \
+            tile_load(pixels, b->shape->src[r] + at, x->pixel);                                                        \
+            tile_multiply(r, pixels, 6);                                                                               \
+            drain_columns(x, &d, old, sums, &ch, zero, mode, each);                                                    \
+        }                                                                                                              \
     } while (0)
 
-#define TILE_MULTIPLY(r, pixels)                                                                                       \
-    do {                                                                                                               \
-        tile_load(pixels, b->shape->src[r] + at, x->pixel);                                                            \
-        tile_multiply(r, pixels, 6);                                                                                   \
-    } while (0)
-
-/* Multiplies block b. The one before leaves its tiles for `saved`; `old`, whose sums those are, has its epilogue. */
+/*
+ * Multiplies block b. The one before leaves its tiles for `saved`; `old`, whose sums those are, has its epilogue: some
+ * columns after each product or, where it is short, all at the end.
+ */
 static EFF_ALWAYS_INLINE void quad_block(const QuadRun *x, const QuadBlock *b, const QuadBlock *before, Sums *saved,
                                          const QuadBlock *old, const Sums *sums, Mode mode)
 {
     const size_t bytes = tile_bytes(&x->steps);
-    const int n_tiles = b->shape->n_tiles, n_before = before->shape->n_tiles;
+    const int n_tiles = b->shape->n_tiles, n_before = before->shape->n_tiles, n_steps = n_tiles > 0 ? x->steps.n : 1;
     const int8_t *wgt = (const int8_t *)x->op->packed + (size_t)(b->c / TILE_CH * x->steps.n) * bytes;
-    const Z turn = turn_rows(0), zero = zero_quads(x->op->epi.zero + old->c);
+    const Z zero = zero_quads(x->op->epi.zero + old->c);
     const Channels ch = load_channels(&x->op->epi, mode, old->c, true, ORDER_PAIRS);
-    const int n_parts = n_tiles > 0 ? x->steps.n * n_tiles : MAX_TILES;
-    const int each = (old->n_cols + n_parts - 1) / n_parts;
+    const int n_parts = n_steps * n_tiles;
+    const int each = mode == MODE_CLAMP || n_parts == 0 ? 0 : (old->n_cols + n_parts - 1) / n_parts;
     Drain d = {.piece = old->shape->piece, .left = old->shape->n_pieces};
     if (d.left > 0)
         drain_piece(&d, old, sums);
-    for (int part = 0, r = 0, i = 0; part < n_parts; part++) {
+    for (int i = 0; i < n_steps; i++, wgt += bytes) {
         const size_t at = b->src_at + (i == x->steps.n - 1 ? x->last : (size_t)i * x->step);
-        if (r == 0)
-            eff_fetch_tick(x->ahead);
-        if (r == 0 && n_tiles > 0)
-            tile_load(6, wgt + (size_t)i * bytes, 64);
-        if (i == 0) {
-            switch (r) {
-            case 0: TILE_BEGIN(0); break;
-            case 1: TILE_BEGIN(1); break;
-            case 2: TILE_BEGIN(2); break;
-            default: TILE_BEGIN(3); break;
-            }
-        }
-        if (n_tiles > 0) {
-            switch (r) {
-            case 0: TILE_MULTIPLY(0, 4); break;
-            case 1: TILE_MULTIPLY(1, 5); break;
-            case 2: TILE_MULTIPLY(2, 4); break;
-            default: TILE_MULTIPLY(3, 5); break;
-            }
-        }
-        if (++r == n_tiles) {
-            if (i == 0) {
-                for (; r < n_before; r++) {
-                    switch (r) {
-                    case 1: TILE_BEGIN(1); break;
-                    case 2: TILE_BEGIN(2); break;
-                    default: TILE_BEGIN(3); break;
-                    }
-                }
-            }
-            r = 0;
-            i++;
-        }
-        for (int todo = each; todo > 0 && d.left > 0;) {
-            int n = todo < d.n_cols ? todo : d.n_cols;
-            todo -= n;
-            d.n_cols -= n;
-            for (; n > 0; n--) {
-                const Z px[4] = {_mm512_load_si512(d.r0), _mm512_load_si512(d.r1), _mm512_load_si512(d.r2),
-                                 _mm512_load_si512(d.r3)};
-                const Z quad = _mm512_shuffle_epi8(epilogue_p4c16(&x->shared, &ch, mode, px), turn);
-                _mm512_storeu_si512(d.dst, _mm512_mask_mov_epi8(zero, d.inside, quad));
-                d.r0 += 64;
-                d.r1 += 64;
-                d.r2 += 64;
-                d.r3 += 64;
-                d.dst += x->column;
-            }
-            if (d.n_cols == 0) {
-                d.piece++;
-                if (--d.left > 0)
-                    drain_piece(&d, old, sums);
-            }
-        }
+        eff_fetch_tick(x->ahead);
+        if (n_tiles > 0)
+            tile_load(6, wgt, 64);
+        TILE_STEP(0, 4);
+        TILE_STEP(1, 5);
+        TILE_STEP(2, 4);
+        TILE_STEP(3, 5);
     }
+    drain_columns(x, &d, old, sums, &ch, zero, mode, old->n_cols);
 }
-#undef TILE_BEGIN
-#undef TILE_MULTIPLY
+#undef TILE_STEP
 
 /*
  * A tile takes four times as long to load where its rows cross cache lines. Where that happens, and many channels
