@@ -3,7 +3,8 @@
  * Outputs in row quads. A block is up to four tiles by 16 channels: up to 16 columns of the four rows of a quad, or, in
  * small maps, all pixels of one or more quads. Where fewer pixels remain than a tile has, it moves back over some that
  * another has. The epilogue of an earlier block runs a few columns at a time between the products, so that both fit the
- * window of instructions that the CPU looks at. Static, for pw_u8s8_avx512amx.c only.
+ * window of instructions that the CPU looks at; a clamp is short enough to follow them. Static, for pw_u8s8_avx512amx.c
+ * only.
  */
 #ifndef EFF_KERNELS_X86_PW_AMX_QUADS_H
 #define EFF_KERNELS_X86_PW_AMX_QUADS_H
