@@ -311,6 +311,25 @@ static void row_shape(Shape *s, const QuadRun *x, QuadRows q, const int32_t *con
         s->piece[0].row[r] = within(r, q.lo, q.hi) * TILE_PIXELS;
 }
 
+/* All channels of the quads of a shape. */
+static EFF_ALWAYS_INLINE void flow_channels(const QuadRun *x, Flow *f, const Shape *shape, Mode mode)
+{
+    const EffPwQuadIo *io = x->io;
+    const int tile = x->cut.tile, last = x->n_cols - tile, n_blocks = x->cut.flat ? 1 : (x->n_cols + tile - 1) / tile;
+    for (int c = io->ch_begin; c < io->ch_end; c += TILE_CH) {
+        for (int i = 0; i < n_blocks; i++) {
+            const int begin = i * tile, col = x->cut.flat || begin < last ? begin : last, skip = begin - col;
+            const QuadBlock b = {.shape = shape,
+                                 .c = c,
+                                 .n_cols = x->cut.flat ? shape->n_pieces * x->n_cols : tile - skip,
+                                 .skip = skip,
+                                 .src_at = (size_t)col * x->pixel,
+                                 .dst_at = (size_t)begin * x->column + (size_t)(c - io->ch_begin) * 4};
+            flow(x, f, b, mode);
+        }
+    }
+}
+
 static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, Mode mode)
 {
     const EffQuads *g = io->quads;
@@ -368,20 +387,7 @@ static EFF_ALWAYS_INLINE void run_quads(const EffPw *op, const EffPwQuadIo *io, 
             flat_shape(shape, &x, j, n, n_rows, src, dst);
         else
             row_shape(shape, &x, q, io->row_bias ? io->row_bias + row : NULL, src, dst);
-        const int n_blocks = x.cut.flat ? 1 : (x.n_cols + x.cut.tile - 1) / x.cut.tile;
-        for (int c = io->ch_begin; c < io->ch_end; c += TILE_CH) {
-            for (int i = 0; i < n_blocks; i++) {
-                const int begin = i * x.cut.tile, last = x.n_cols - x.cut.tile;
-                const int col = x.cut.flat || begin < last ? begin : last, skip = begin - col;
-                const QuadBlock b = {.shape = shape,
-                                     .c = c,
-                                     .n_cols = x.cut.flat ? n * x.n_cols : x.cut.tile - skip,
-                                     .skip = skip,
-                                     .src_at = (size_t)col * x.pixel,
-                                     .dst_at = (size_t)begin * x.column + (size_t)(c - io->ch_begin) * 4};
-                flow(&x, &f, b, mode);
-            }
-        }
+        flow_channels(&x, &f, shape, mode);
     }
     /* The last two blocks. */
     const QuadBlock none = {.shape = &no_shape, .c = io->ch_begin};
